@@ -1,0 +1,79 @@
+"""Every setting, read once from the environment (`SPEND_...`) and from nowhere else.
+
+`settings()` gives the validated settings; a value that does not fit ends with one line that names the variable.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streams.errors import SpendError
+
+
+class Settings(BaseSettings):
+    """What can be set. The description of a field is its documentation: `spendstream doctor --settings` prints them."""
+
+    model_config = SettingsConfigDict(env_prefix="SPEND_", extra="ignore")
+
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port, comma separated.")
+    schema_registry_url: str | None = Field(
+        None, description="Confluent Schema Registry. Without one, Avro single-object encoding is written and read."
+    )
+    clickhouse_url: str = Field("http://127.0.0.1:8123", description="ClickHouse's HTTP interface.")
+    clickhouse_user: str = Field("default", description="ClickHouse user.")
+    clickhouse_password: SecretStr = Field(SecretStr(""), description="ClickHouse password.")
+    clickhouse_database: str = Field("spend", description="Database of all tables.", pattern=r"^[A-Za-z_]\w*$")
+    clickhouse_cluster: str | None = Field(
+        None, description="Name of a ClickHouse cluster: tables are then made replicated, ON CLUSTER."
+    )
+    raw_retention_days: int = Field(400, ge=1, description="Days that raw rows are kept in ClickHouse.")
+    rollup_retention_days: int = Field(3650, ge=1, description="Days that rollups are kept in ClickHouse.")
+
+    partitions: int = Field(4, ge=1, le=1024, description="Partitions of spend.usage and spend.priced.")
+    replication: int = Field(1, ge=1, le=9, description="Replication factor of the topics.")
+    block_seconds: float = Field(0.5, ge=0.0, le=60, description="How long a batch may wait for more events.")
+    block_events: int = Field(50_000, ge=1, le=500_000, description="Most events in a batch, and in its block.")
+    session_timeout_seconds: float = Field(6.0, ge=1, description="Kafka consumer session timeout.")
+    stall_seconds: float = Field(60.0, ge=1, description="A partition with lag and no progress ends the worker after.")
+    dedup_horizon: int = Field(
+        10_000_000, ge=1, description="Source offsets of a partition within which a repeated (source, id) is dropped."
+    )
+    poison_share: float = Field(0.5, gt=0, le=1, description="Share of undecodable records that halts the worker,")
+    poison_window: int = Field(1_000, ge=1, description="measured over this many last records of a partition.")
+    rates_file: Path | None = Field(None, description="Own rates, YAML.")
+
+    timezone: str = Field("UTC", description="IANA time zone that decides the organisation's days and months.")
+    currency: str = Field("USD", pattern="^USD$", description="Currency of all figures.")
+
+    web_host: str = Field("127.0.0.1", description="Address that the worker's and the sink's web listen on.")
+    worker_web_port: int = Field(6066, ge=1, le=65535, description="Worker: /metrics, /health, /ready.")
+    sink_web_port: int = Field(6067, ge=1, le=65535, description="Sink: /metrics, /health, /ready.")
+    state_dir: Path = Field(Path(".spend"), description="Local files: the embedded servers' and caches.")
+    log_format: str = Field("text", pattern="^(text|json)$", description="Logs as text or as JSON lines.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as exc:
+            raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Zurich") from exc
+        return name
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SpendError: a variable has a value that does not fit; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = "SPEND_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise SpendError(f"{name}: {first['msg']} (it is {first.get('input')!r})") from exc
