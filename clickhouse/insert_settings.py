@@ -1,0 +1,39 @@
+"""The settings under which the sink inserts a block: one block, one insert, one token (DESIGN 3, rule 5).
+
+An insert that the server cuts in two, buffers with others or does not deduplicate in the views would be counted wrong
+when it is repeated, and servers' defaults differ between versions; so all that matters is said with every insert.
+"""
+
+TOKEN_WINDOW = 100_000  # tokens that every table remembers; the migrations set it
+
+# The whole block is one insert block, whatever its size: a token is remembered per block and per month that it touches.
+INSERT_SETTINGS: dict[str, str] = {
+    "async_insert": "0",  # no buffer in the server: an answer means the parts are there
+    "wait_end_of_query": "1",  # answer after the views too; an error after half the work must not look like success
+    "deduplicate_insert": "enable",
+    "deduplicate_blocks_in_dependent_materialized_views": "1",
+    "max_insert_block_size": "10000000",  # rows; far above SPEND_BLOCK_EVENTS at its greatest
+    "min_insert_block_size_rows": "10000000",
+    "min_insert_block_size_bytes": "0",
+    "min_insert_block_size_rows_for_materialized_views": "0",
+    "min_insert_block_size_bytes_for_materialized_views": "0",
+    "max_partitions_per_insert_block": "0",  # late events may belong to many months
+    "max_insert_threads": "1",
+    "parallel_view_processing": "0",
+    "optimize_on_insert": "1",  # a rollup's part holds one row per key
+}
+
+# Added when SPEND_CLICKHOUSE_CLUSTER is set: an insert is acknowledged by most replicas, so that losing the machine
+# that took it loses nothing.
+REPLICATED_INSERT_SETTINGS: dict[str, str] = {"insert_quorum": "auto"}
+
+
+def insert_settings(clustered: bool, token: str) -> dict[str, str]:
+    """Settings of one insert of a block.
+
+    Args:
+        clustered: whether SPEND_CLICKHOUSE_CLUSTER is set.
+        token: `<priced log id>:<partition>:<block offset>`.
+    """
+    extra = REPLICATED_INSERT_SETTINGS if clustered else {}
+    return {**INSERT_SETTINGS, **extra, "insert_deduplication_token": token}

@@ -1,0 +1,255 @@
+"""The schema of ClickHouse as numbered migrations, applied and reversed one by one.
+
+A migration is two files, `0001_name.up.sql` and `0001_name.down.sql`: statements that end with `;` at a line's end, with
+`$database`, `$on_cluster`, `$replicated`, `$deduplication`, `$durability` and the retention settings filled in. What was
+done is a row in `<database>.migrations`, with the digest of both files, so that a file edited afterwards is noticed.
+Every statement can be repeated: a migration that was cut short is finished by running it again.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from string import Template
+
+from clickhouse_connect.driver.client import Client
+
+from streams.errors import SpendError
+from streams.settings import Settings
+
+DEDUPLICATION_WINDOW = 100_000  # insert tokens remembered by each table that is inserted into under a token
+REPLICATED_WINDOW_SECONDS = 35 * 24 * 3600  # as long as spend.priced is kept; ClickHouse's own default is an hour
+
+# Table -> (its retention setting, expression of the row's time), to follow a setting that is changed later.
+RETENTION: dict[str, tuple[str, str]] = {
+    "usage": ("raw_retention_days", "toDateTime(time)"),
+    "usage_15m": ("rollup_retention_days", "time"),
+    "members_15m": ("rollup_retention_days", "time"),
+}
+
+# Says in a sentence what a sink has still to insert, or None when nothing is left.
+Undone = Callable[[], str | None]
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step of the schema; `up` and `down` are the two files' texts, before templating."""
+
+    number: int
+    name: str
+    up: str
+    down: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of both files, hexadecimal."""
+        return hashlib.sha256(f"{self.up}\0{self.down}".encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """How people call it: 0001_usage."""
+        return f"{self.number:04d}_{self.name}"
+
+    @property
+    def touches_views(self) -> bool:
+        """Whether it makes, changes or drops a materialized view."""
+        return re.search(r"\bVIEW\b", _without_comments(self.up + self.down)) is not None
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A migration that the database has."""
+
+    number: int
+    name: str
+    digest: str
+    at: str  # UTC
+
+
+@lru_cache
+def migrations() -> tuple[Migration, ...]:
+    """All migrations that this version knows, by number.
+
+    Raises:
+        ValueError: numbers have a gap, or one of the two files is missing.
+    """
+    files = {
+        entry.name: entry.read_text(encoding="utf-8")
+        for entry in resources.files("clickhouse").joinpath("migrations").iterdir()
+        if entry.name.endswith(".sql")
+    }
+    found = []
+    for file_name in sorted(name for name in files if name.endswith(".up.sql")):
+        number, _, name = file_name.removesuffix(".up.sql").partition("_")
+        found.append(Migration(int(number), name, files[file_name], files[f"{number}_{name}.down.sql"]))
+    if [migration.number for migration in found] != list(range(1, len(found) + 1)) or 2 * len(found) != len(files):
+        raise ValueError(f"migrations must be numbered 1, 2, 3, ... and have an up and a down file: {sorted(files)}")
+    return tuple(found)
+
+
+def statements(template: str, settings: Settings) -> list[str]:
+    """The SQL statements of one file under these settings, comments taken out."""
+    cluster = settings.clickhouse_cluster
+    deduplication = (
+        f"replicated_deduplication_window = {DEDUPLICATION_WINDOW}, "
+        f"replicated_deduplication_window_seconds = {REPLICATED_WINDOW_SECONDS}"
+        if cluster
+        else f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
+    )
+    text = Template(_without_comments(template)).substitute(
+        database=settings.clickhouse_database,
+        on_cluster="ON CLUSTER `{}`".format(cluster.replace("`", "``")) if cluster else "",
+        replicated="Replicated" if cluster else "",
+        deduplication=deduplication,
+        durability="fsync_after_insert = 1, fsync_part_directory = 1",
+        raw_retention_days=settings.raw_retention_days,
+        rollup_retention_days=settings.rollup_retention_days,
+    )
+    return [statement.strip() for statement in re.split(r";\s*$", text, flags=re.MULTILINE) if statement.strip()]
+
+
+def applied(client: Client, settings: Settings) -> dict[int, Applied]:
+    """Migrations that the database has, by number; none when it has no database or no `migrations` table.
+
+    Raises:
+        SpendError: one of them was edited since, or is of a later version of spendstream.
+    """
+    database = settings.clickhouse_database
+    exists = client.query(
+        "SELECT count() FROM system.tables WHERE database = {database:String} AND name = 'migrations'",
+        parameters={"database": database},
+    ).result_rows[0][0]
+    if not exists:
+        return {}
+    rows = client.query(
+        f"SELECT number, argMax(name, step), argMax(digest, step), toString(argMax(at, step)) FROM {database}.migrations "
+        "GROUP BY number HAVING argMax(action, step) = 'up' ORDER BY number"
+    ).result_rows
+    done = {row[0]: Applied(*row) for row in rows}
+    known = {migration.number: migration for migration in migrations()}
+    for number, was in done.items():
+        if number not in known:
+            raise SpendError(
+                f"database {database} has migration {number:04d}_{was.name}, which this version does not know: "
+                "install the version of spendstream that made it"
+            )
+        if known[number].digest != was.digest:
+            raise SpendError(
+                f"migration {known[number].label} was edited after it was applied to database {database}: "
+                "restore its files and put the change into a new migration"
+            )
+    return done
+
+
+def up(client: Client, settings: Settings, undone: Undone, dry_run: bool = False) -> list[tuple[Migration, list[str]]]:
+    """Apply every migration that is missing, in order, and bring the retention of rows to the settings.
+
+    Args:
+        client: a connection to the server.
+        settings: database, cluster and retention.
+        undone: asked before a migration that touches views of a table with rows.
+        dry_run: only say what would be done.
+
+    Returns:
+        The migrations applied (or to apply), each with its statements.
+
+    Raises:
+        SpendError: a sink has work undone, or an applied migration's files were edited.
+    """
+    done = applied(client, settings)
+    missing = [migration for migration in migrations() if migration.number not in done]
+    plan = [(migration, statements(migration.up, settings)) for migration in missing]
+    if dry_run:
+        return plan
+    for statement in statements(_HISTORY, settings):
+        client.command(statement)
+    for migration, steps in plan:
+        _run(client, settings, migration, steps, "up", undone)
+    _follow_retention(client, settings)
+    return plan
+
+
+def down(
+    client: Client, settings: Settings, undone: Undone, count: int = 1, dry_run: bool = False
+) -> list[tuple[Migration, list[str]]]:
+    """Reverse the last `count` migrations, the last first; their tables and rows are gone.
+
+    Arguments, result and errors are those of `up`.
+    """
+    done = applied(client, settings)
+    last = [migration for migration in reversed(migrations()) if migration.number in done][:count]
+    plan = [(migration, statements(migration.down, settings)) for migration in last]
+    if not dry_run:
+        for migration, steps in plan:
+            _run(client, settings, migration, steps, "down", undone)
+    return plan
+
+
+_HISTORY = """
+CREATE DATABASE IF NOT EXISTS $database $on_cluster;
+CREATE TABLE IF NOT EXISTS $database.migrations $on_cluster
+(
+    step UInt64,
+    number UInt32,
+    name String,
+    action LowCardinality(String),
+    digest String,
+    at DateTime64(3, 'UTC')
+)
+ENGINE = ${replicated}MergeTree
+ORDER BY step
+SETTINGS $durability;
+"""
+
+
+def _run(
+    client: Client, settings: Settings, migration: Migration, steps: list[str], action: str, undone: Undone
+) -> None:
+    database = settings.clickhouse_database
+    if migration.touches_views and _has_rows(client, database) and (what := undone()):
+        raise SpendError(f"migration {migration.label} touches views: {what}")
+    for statement in steps:
+        client.command(statement)
+    client.command(
+        f"INSERT INTO {database}.migrations (step, number, name, action, digest, at) "
+        f"SELECT (SELECT max(step) + 1 FROM {database}.migrations), "
+        "{number:UInt32}, {name:String}, {action:String}, {digest:String}, now64(3)",
+        parameters={
+            "number": migration.number,
+            "name": migration.name,
+            "action": action,
+            "digest": migration.digest,
+        },
+        settings={"async_insert": 0},
+    )
+
+
+def _has_rows(client: Client, database: str) -> bool:
+    """Whether raw rows are there: a view made or changed now would see only a part of what was inserted."""
+    found = client.query(
+        "SELECT total_rows FROM system.tables WHERE database = {database:String} AND name = 'usage'",
+        parameters={"database": database},
+    ).result_rows
+    return bool(found and found[0][0])
+
+
+def _follow_retention(client: Client, settings: Settings) -> None:
+    database, cluster = settings.clickhouse_database, settings.clickhouse_cluster
+    ddl = dict(
+        client.query(
+            "SELECT name, create_table_query FROM system.tables WHERE database = {database:String}",
+            parameters={"database": database},
+        ).result_rows
+    )
+    for table, (setting, time) in RETENTION.items():
+        days = getattr(settings, setting)
+        kept = re.search(r"\bTTL .*?toIntervalDay\((\d+)\)", ddl.get(table, ""), flags=re.DOTALL)
+        if kept and int(kept[1]) != days:
+            on_cluster = statements("$on_cluster", settings)[0] if cluster else ""
+            client.command(f"ALTER TABLE {database}.{table} {on_cluster} MODIFY TTL {time} + toIntervalDay({days})")
+
+
+def _without_comments(sql: str) -> str:
+    return "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))

@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS $database.usage $on_cluster SYNC;

@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS $database.progress $on_cluster SYNC;

@@ -1,0 +1,112 @@
+"""How far the sink is: one row a partition of spend.priced, in ClickHouse beside the rows it speaks of.
+
+Progress is written after the inserts it covers, at most once a second; what lies behind it is inserted again under its
+tokens. The counts are sums over all blocks of the partition up to `block_offset`, so a repeat changes nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from clickhouse_connect.driver.client import Client
+
+from streams.blocks import Block
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Sums over the blocks of one partition, from the first to `block_offset`."""
+
+    block_log_id: str
+    log_id: str
+    partition: int
+    block_offset: int = -1
+    mark: int | None = None  # None: nothing yet, the log's first block may begin anywhere
+    blocks: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    dead_letters: Mapping[str, int] = field(default_factory=dict)
+    misrouted: int = 0
+    event_time_max: int = 0  # microseconds since 1970
+
+    def after(self, block_offset: int, block: Block | None, mark: int) -> "Progress":
+        """Progress once a block, trimmed, has been inserted; None when all of it was a repeat."""
+        if block is None:
+            return replace(self, block_offset=block_offset, mark=mark, blocks=self.blocks + 1)
+        header = block.header
+        dead = dict(self.dead_letters)
+        for reason, offsets in header.dead_letters.items():
+            dead[reason] = dead.get(reason, 0) + len(offsets)
+        return replace(
+            self,
+            block_offset=block_offset,
+            mark=mark,
+            blocks=self.blocks + 1,
+            rows=self.rows + header.rows,
+            duplicates=self.duplicates + len(header.duplicates),
+            dead_letters=dead,
+            misrouted=self.misrouted + header.misrouted,
+            event_time_max=max(self.event_time_max, header.event_time_max),
+        )
+
+
+def read_progress(client: Client, block_log_id: str, log_id: str, partition: int) -> tuple[Progress, int]:
+    """The latest progress of a partition, and how many blocks the sinks have inserted, in all, since it was written."""
+    found = client.query(
+        """
+        SELECT block_offset, mark, blocks, rows, duplicates, dead_letters, misrouted,
+               toUnixTimestamp64Micro(event_time_max), (SELECT sum(blocks) FROM progress FINAL) - all_blocks
+        FROM progress FINAL
+        WHERE priced_log_id = {block_log:String} AND log_id = {log:String} AND source_partition = {partition:Int32}
+        """,
+        parameters={"block_log": block_log_id, "log": log_id, "partition": partition},
+    ).result_rows
+    start = Progress(block_log_id, log_id, partition)
+    if not found:
+        return start, 0
+    offset, mark, blocks, rows, duplicates, dead, misrouted, event_time, since = found[0]
+    progress = replace(
+        start,
+        block_offset=offset,
+        mark=mark,
+        blocks=blocks,
+        rows=rows,
+        duplicates=duplicates,
+        dead_letters=dict(dead),
+        misrouted=misrouted,
+        event_time_max=event_time,
+    )
+    return progress, int(since)
+
+
+def write_progress(client: Client, progress: Progress, now: datetime) -> None:
+    """Add a progress row; the greatest block offset counts."""
+    row = {
+        "priced_log_id": progress.block_log_id,
+        "log_id": progress.log_id,
+        "source_partition": progress.partition,
+        "block_offset": progress.block_offset,
+        "mark": progress.mark,
+        "blocks": progress.blocks,
+        "rows": progress.rows,
+        "duplicates": progress.duplicates,
+        "dead_letters": dict(progress.dead_letters),
+        "misrouted": progress.misrouted,
+        "event_time_max": progress.event_time_max,
+        "recorded_at": now.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
+    }
+    columns = ", ".join(row)
+    values = {name: json.dumps(v) if isinstance(v, dict) else v for name, v in row.items()}
+    client.command(
+        f"""
+        INSERT INTO progress ({columns}, all_blocks)
+        SELECT {{priced_log_id:String}}, {{log_id:String}}, {{source_partition:Int32}}, {{block_offset:Int64}},
+               {{mark:Int64}}, {{blocks:UInt64}}, {{rows:UInt64}}, {{duplicates:UInt64}},
+               CAST(JSONExtract({{dead_letters:String}}, 'Map(String, UInt64)'),
+                    'Map(LowCardinality(String), UInt64)'),
+               {{misrouted:UInt64}}, fromUnixTimestamp64Micro({{event_time_max:Int64}}, 'UTC'),
+               toDateTime64({{recorded_at:String}}, 3, 'UTC'), (SELECT sum(blocks) FROM progress FINAL)
+        """,
+        parameters=values,
+    )

@@ -1,0 +1,308 @@
+"""The sink: priced blocks into ClickHouse, one block, one insert, one token.
+
+The token `<priced log id>:<partition>:<block offset>` and the trimmed block's bytes are the same whoever inserts it
+and however often, so a sink that was killed, replaced or paused can only repeat an insert. On assignment a partition
+goes on behind its progress row; what lies between that row and the last insert is inserted again.
+
+A partition's blocks are inserted in order by a thread of its own; the main thread reads Kafka and pauses a partition
+whose thread is behind. ClickHouse down, slow or refusing means waiting, with back-off; nothing is dropped.
+"""
+
+import logging
+import os
+import queue
+import threading
+import time
+from datetime import UTC, datetime
+from typing import NoReturn
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from clickhouse.client import connect
+from clickhouse.insert_settings import TOKEN_WINDOW, insert_settings
+from clickhouse.progress import Progress, read_progress, write_progress
+from streams import blocks, metrics, topics
+from streams.blocks import Block, Header
+from streams.errors import Halt, SpendError, Unreachable
+from streams.kafka import reader, topic_ids
+from streams.settings import Settings
+
+log = logging.getLogger("spendstream.sink")
+
+_WAITING_BLOCKS = 2  # blocks of a partition read ahead of its inserts
+_RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
+_PAUSED_SECONDS = 60.0  # a process that was stopped for longer lets a fresh one take over
+
+
+class PartitionSink:
+    """Inserts one partition's blocks in order, in a thread of its own, from its assignment to its revocation."""
+
+    def __init__(self, settings: Settings, client: Client, progress: Progress, behind: int) -> None:
+        """`behind`: blocks up to this offset may have been inserted before."""
+        self.partition = progress.partition
+        self.waiting: queue.Queue[Message] = queue.Queue(_WAITING_BLOCKS)
+        self.paused = False
+        self._settings = settings
+        self._client = client
+        self._progress = self._written = progress
+        self._behind = behind
+        self._written_at = time.monotonic()
+        self._revoked = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"sink-{self.partition}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the insert under way, write progress, end."""
+        self._revoked.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._revoked.is_set():
+                try:
+                    message = self.waiting.get(timeout=0.2)
+                except queue.Empty:
+                    message = None
+                if message is not None:
+                    self._take(message)
+                if self._progress != self._written and time.monotonic() - self._written_at >= 1.0:
+                    self._write_progress()
+            if self._progress != self._written:
+                self._write_progress()
+        except Exception as exc:
+            fatal(exc)
+
+    def _take(self, message: Message) -> None:
+        offset = message.offset()
+        assert offset is not None
+        header = Header.from_kafka(message.headers())  # type: ignore[arg-type]
+        known = self._progress
+        if (header.log_id, header.block_log_id) != (known.log_id, known.block_log_id):
+            raise Halt(
+                f"spend.priced partition {self.partition}: a block of another log came ({header.log_id}): the broker "
+                "was made anew; start the sink again, and it begins that log from its start"
+            )
+        block, mark = blocks.trim(Block(header, message.value() or b""), known.mark)
+        if block is not None and block.header.rows and not self._insert(block, offset):
+            return  # revoked while ClickHouse was away: the next owner inserts it
+        self._progress = known.after(offset, block, mark)
+        metrics.BLOCKS_INSERTED.labels(self.partition).inc()
+
+    def _insert(self, block: Block, offset: int) -> bool:
+        """Insert until ClickHouse has acknowledged it; False when the partition was revoked before."""
+        token = f"{block.header.block_log_id}:{self.partition}:{offset}"
+        for attempt in range(1_000_000):
+            started = time.perf_counter()
+            try:
+                self._client.raw_insert(
+                    "usage",
+                    insert_block=block.value,
+                    fmt="ArrowStream",
+                    settings=insert_settings(bool(self._settings.clickhouse_cluster), token),
+                )
+                if attempt or offset <= self._behind:
+                    self._confirm(block)
+            except Unreachable:
+                raise
+            except (ClickHouseError, OSError) as exc:
+                pause = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
+                log.warning(
+                    "partition %d block %d: ClickHouse did not take it (%s); again in %g s, Kafka waits",
+                    self.partition,
+                    offset,
+                    _first_line(exc),
+                    pause,
+                )
+                metrics.INSERT_RETRIES.inc()
+                if self._revoked.wait(pause):
+                    return False
+                continue
+            metrics.INSERT_SECONDS.observe(time.perf_counter() - started)
+            metrics.ROWS_INSERTED.labels(self.partition).inc(block.header.rows)
+            return True
+        return False
+
+    def _confirm(self, block: Block) -> None:
+        """After a repeated insert: are the rows there?
+
+        A server that was killed between remembering a token and storing its part would take the repeat for a duplicate.
+        """
+        header = block.header
+        found = self._client.query(
+            """
+            SELECT count() FROM usage
+            WHERE log_id = {log:String} AND source_partition = {partition:Int32}
+              AND source_offset BETWEEN {first:Int64} AND {last:Int64}
+            """,
+            parameters={
+                "log": header.log_id,
+                "partition": self.partition,
+                "first": header.first,
+                "last": header.last,
+            },
+        ).result_rows[0][0]
+        if found != header.rows:
+            raise Halt(
+                f"partition {self.partition}, source offsets {header.first} to {header.last}: ClickHouse says it has "
+                f"the block, but holds {found} of its {header.rows} rows. Mend it with `spendstream repair`"
+            )
+
+    def _write_progress(self) -> None:
+        try:
+            write_progress(self._client, self._progress, datetime.now(UTC))
+            self._written = self._progress
+        except (ClickHouseError, OSError) as exc:
+            log.warning("partition %d: progress is not written (%s)", self.partition, _first_line(exc))
+        self._written_at = time.monotonic()
+
+
+class Sink:
+    """Reads spend.priced as a member of the group `spendstream-sink` and feeds the partitions' threads."""
+
+    def __init__(self, settings: Settings, from_earliest: bool = False) -> None:
+        self._settings = settings
+        self._from_earliest = from_earliest
+        self._parts: dict[int, PartitionSink] = {}
+        self._consumer: Consumer = reader(
+            settings,
+            "spendstream-sink",
+            **{
+                "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
+                "partition.assignment.strategy": "range",
+                "queued.min.messages": 4,
+            },
+        )
+        self._stopping = threading.Event()
+        self.ready = False
+
+    def stop(self) -> None:
+        """Ask `run` to end."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Insert until `stop`; then finish what is under way."""
+        self._consumer.subscribe([topics.PRICED], on_assign=self._assigned, on_revoke=self._gone, on_lost=self._gone)
+        polled = time.monotonic()
+        try:
+            while not self._stopping.is_set():
+                message = self._consumer.poll(0.1)
+                now = time.monotonic()
+                if now - polled > _PAUSED_SECONDS:
+                    raise Halt(
+                        f"the sink was paused for {now - polled:.0f} s: start it again, it goes on behind its rows"
+                    )
+                polled = now
+                if message is not None:
+                    self._hand_over(message)
+                self._resume()
+        except Exception as exc:
+            fatal(exc)
+        finally:
+            self._gone(self._consumer, [])
+            self._consumer.close()
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            ids = topic_ids(self._settings, topics.USAGE, topics.PRICED)
+            for tp in partitions:
+                client = self._connect()
+                progress, since = read_progress(client, ids[topics.PRICED], ids[topics.USAGE], tp.partition)
+                start, end = consumer.get_watermark_offsets(tp, timeout=10)
+                tp.offset = self._begin(progress, since, start, end)
+                self._parts[tp.partition] = PartitionSink(self._settings, client, progress, end - 1)
+                log.info("spend.priced partition %d: from block %d of %d", tp.partition, tp.offset, end)
+            consumer.assign(partitions)
+            self.ready = True
+        except Exception as exc:
+            fatal(exc)
+
+    def _connect(self) -> Client:
+        for attempt in range(1_000_000):
+            try:
+                return connect(self._settings)
+            except Unreachable as exc:
+                pause = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
+                log.warning("%s; again in %g s", exc, pause)
+                if self._stopping.wait(pause):
+                    break
+        raise Unreachable("stopped while waiting for ClickHouse")
+
+    def _begin(self, progress: Progress, since: int, start: int, end: int) -> int:
+        """The first block to insert; the halts of invariant 5."""
+        begin = progress.block_offset + 1
+        where = f"spend.priced partition {progress.partition}"
+        if begin > end:
+            raise Halt(
+                f"{where} ends at block {end}, but ClickHouse holds block {progress.block_offset}: the log lost its end"
+            )
+        if begin < start:
+            if not (self._from_earliest and progress.mark is None):
+                raise Halt(
+                    f"{where}: blocks {begin} to {start - 1} have expired before they were inserted. "
+                    "With an empty database, begin at the first that is left: `spendstream sink --from-earliest`"
+                )
+            begin = start
+        if begin < end and since > TOKEN_WINDOW // 2:
+            raise Halt(
+                f"{where}: {since} blocks were inserted since its progress was written, so tokens of blocks from "
+                f"{begin} on may be forgotten. Bring it up to date with `spendstream repair`"
+            )
+        return begin
+
+    def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = [tp.partition for tp in partitions] or list(self._parts)
+        for partition in gone:
+            part = self._parts.pop(partition, None)
+            if part is not None:
+                part.stop()
+
+    def _hand_over(self, message: Message) -> None:
+        error = message.error()
+        if error is not None:
+            if error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+                log.warning("Kafka: %s", error.str())
+                return
+            raise Halt(f"spend.priced: {error.str()}")
+        part = self._parts.get(message.partition() or 0)
+        if part is None:
+            return
+        while True:
+            try:
+                part.waiting.put_nowait(message)
+                break
+            except queue.Full:
+                time.sleep(0.002)
+        if part.waiting.full():
+            self._consumer.pause([TopicPartition(topics.PRICED, part.partition)])
+            part.paused = True
+
+    def _resume(self) -> None:
+        for part in self._parts.values():
+            if part.paused and not part.waiting.full():
+                self._consumer.resume([TopicPartition(topics.PRICED, part.partition)])
+                part.paused = False
+
+    def observe_lag(self) -> None:
+        """Set the lag metric from the consumer's own watermarks."""
+        for partition in list(self._parts):
+            tp = TopicPartition(topics.PRICED, partition)
+            _, end = self._consumer.get_watermark_offsets(tp, cached=True)
+            at = self._consumer.position([tp])[0].offset
+            if end >= 0 and at >= 0:
+                metrics.SINK_LAG.labels(partition).set(end - at)
+
+
+def fatal(exc: BaseException) -> NoReturn:
+    """End the process at once: what is not covered by progress is inserted again by whoever goes on."""
+    if isinstance(exc, SpendError):
+        log.critical("%s", exc)
+    else:
+        log.critical("the sink failed", exc_info=exc)
+    logging.shutdown()
+    os._exit(getattr(exc, "exit_code", 1))
+
+
+def _first_line(exc: BaseException) -> str:
+    return (str(exc).strip() or type(exc).__name__).splitlines()[0][:300]

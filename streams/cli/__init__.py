@@ -1,0 +1,38 @@
+"""The command line: a thin file per command, errors as one line, exit codes that mean something.
+
+0  done                 3  halted rather than lose or double anything
+1  done, with findings  4  a server does not answer
+2  a wrong setting, option or file
+"""
+
+import sys
+
+import typer
+
+from streams.errors import SpendError
+
+
+def build() -> typer.Typer:
+    """The Typer app with every command."""
+    from streams.cli import priced, sink, topics, worker
+
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Real-time, exact spend of AI usage. Settings are SPEND_... variables: `spendstream doctor --settings`.",
+    )
+    app.command("worker")(worker.command)
+    app.command("sink")(sink.command)
+    app.command("priced")(priced.command)
+    app.add_typer(topics.app, name="topics")
+    return app
+
+
+def main() -> None:
+    """Run a command; a SpendError ends with its one line and its exit code."""
+    try:
+        build()()
+    except SpendError as exc:
+        print(f"spendstream: {exc}", file=sys.stderr)
+        sys.exit(exc.exit_code)

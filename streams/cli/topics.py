@@ -1,0 +1,62 @@
+"""`spendstream topics`"""
+
+import json
+from typing import Annotated
+
+import typer
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import NewTopic
+from rich.console import Console
+from rich.table import Table
+
+from streams.errors import SpendError, Unreachable
+from streams.kafka import admin, wait_for_brokers
+from streams.settings import settings
+from streams.topics import PRICED, TOPICS, USAGE
+
+app = typer.Typer(help="Kafka topics of the pipeline.", no_args_is_help=True)
+
+
+@app.command()
+def create() -> None:
+    """Make the topics that are missing, as `show` lists them. Existing topics are left as they are."""
+    conf = settings()
+    wait_for_brokers(conf)
+    client = admin(conf)
+    wanted = [NewTopic(t.name, t.partitions or conf.partitions, conf.replication, config=t.config) for t in TOPICS]
+    for name, future in client.create_topics(wanted, request_timeout=30).items():
+        try:
+            future.result()
+            print(f"{name}: made")
+        except KafkaException as exc:
+            if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise Unreachable(f"topic {name} cannot be made: {exc.args[0].str()}") from exc
+            print(f"{name}: is there")
+    found = client.list_topics(timeout=10).topics
+    usage, priced = (len(found[name].partitions) for name in (USAGE, PRICED))
+    if usage != priced:
+        raise SpendError(f"{USAGE} has {usage} partitions and {PRICED} {priced}: they must be as many")
+
+
+@app.command()
+def show(as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False) -> None:
+    """Show each topic: what it carries, how long it is kept, its partitions and id."""
+    conf = settings()
+    wait_for_brokers(conf)
+    described = admin(conf).describe_topics(TopicCollection([t.name for t in TOPICS]), request_timeout=10)
+    rows = []
+    for topic in TOPICS:
+        try:
+            there = described[topic.name].result()
+            partitions, log_id = str(len(there.partitions)), str(there.topic_id)
+        except KafkaException:
+            partitions, log_id = "missing", ""
+        rows.append({"topic": topic.name, "partitions": partitions, "id": log_id, "what": topic.what, **topic.config})
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table("topic", "partitions", "id", "carries", "kept")
+    for row in rows:
+        days = int(row["retention.ms"]) // 86_400_000 if "retention.ms" in row else None
+        table.add_row(row["topic"], row["partitions"], row["id"], row["what"], f"{days} days" if days else "compacted")
+    Console().print(table)

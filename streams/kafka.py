@@ -1,0 +1,139 @@
+"""Kafka clients as every part of spendstream makes them: one configuration, explicit positions, no surprises.
+
+No client resets a position by itself: `auto.offset.reset` is an error everywhere; whoever reads says where it begins.
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streams.errors import Halt, Unreachable
+from streams.settings import Settings
+
+log = logging.getLogger("spendstream.kafka")
+
+MAX_MESSAGE_BYTES = 64 << 20
+
+
+def client_config(settings: Settings) -> dict[str, Any]:
+    """What every librdkafka client is given. librdkafka writes to stderr unless it has a logger."""
+    return {"bootstrap.servers": settings.kafka_bootstrap_servers, "logger": log, "log_level": 3}
+
+
+def wait_for_brokers(settings: Settings, seconds: float = 10.0) -> None:
+    """Wait until one broker's port answers: librdkafka logs every attempt that fails.
+
+    Raises:
+        Unreachable: none did within `seconds`.
+    """
+    addresses = [a.strip().rpartition(":") for a in settings.kafka_bootstrap_servers.split(",")]
+    deadline = time.monotonic() + seconds
+    while True:
+        for host, _, port in addresses:
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
+                return
+            except OSError:
+                pass
+        if time.monotonic() > deadline:
+            raise Unreachable(
+                f"no Kafka broker answers at {settings.kafka_bootstrap_servers}: start one with `spendstream up`, "
+                "or set SPEND_KAFKA_BOOTSTRAP_SERVERS"
+            )
+        time.sleep(0.1)
+
+
+def admin(settings: Settings) -> AdminClient:
+    """An admin client."""
+    return AdminClient(client_config(settings))
+
+
+def topic_ids(settings: Settings, *names: str) -> dict[str, str]:
+    """The id of each topic: a topic that was made anew has another one, so an id names one log for ever.
+
+    Raises:
+        Halt: a topic does not exist.
+        Unreachable: the broker does not answer.
+    """
+    futures = admin(settings).describe_topics(TopicCollection(list(names)), request_timeout=10)
+    ids = {}
+    for name, future in futures.items():
+        try:
+            ids[name] = str(future.result().topic_id)
+        except KafkaException as exc:
+            if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise Halt(f"topic {name} does not exist: make it with `spendstream topics create`") from exc
+            raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
+    return ids
+
+
+def reader(settings: Settings, group: str = "spendstream-reader", **config: Any) -> Consumer:
+    """A consumer that commits nothing and reads only where it is told to."""
+    return Consumer(
+        {
+            **client_config(settings),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            "fetch.max.bytes": MAX_MESSAGE_BYTES,
+            "queued.max.messages.kbytes": 128 << 10,
+            "isolation.level": "read_committed",
+            **config,
+        }
+    )
+
+
+def read_range(consumer: Consumer, topic: str, partition: int, start: int, end: int) -> Iterator[Message]:
+    """The messages of a partition from offset `start` up to, not including, `end`.
+
+    Raises:
+        Halt: `start` is gone, or the broker reports an error.
+        Unreachable: nothing comes for 30 s.
+    """
+    position = start
+    consumer.assign([TopicPartition(topic, partition, start)])
+    heard = time.monotonic()
+    try:
+        while position < end:
+            messages = consumer.consume(500, 0.2)
+            for message in messages:
+                error = message.error()
+                if error is not None:
+                    raise Halt(f"{topic} partition {partition} at offset {position}: {error.str()}")
+                offset = message.offset()
+                assert offset is not None
+                if offset >= end:
+                    return
+                position = offset + 1
+                yield message
+            if messages:
+                heard = time.monotonic()
+            else:
+                # control records and compaction leave gaps that no message shows
+                at = consumer.position([TopicPartition(topic, partition)])[0].offset
+                position = max(position, at)
+                if time.monotonic() - heard > 30:
+                    raise Unreachable(f"{topic} partition {partition}: nothing came for 30 s at offset {position}")
+    finally:
+        consumer.unassign()
+
+
+def block_producer(settings: Settings) -> Producer:
+    """The one producer of a worker: in order, acknowledged by all replicas, each message once."""
+    return Producer(
+        {
+            **client_config(settings),
+            "enable.idempotence": True,
+            "acks": "all",
+            "linger.ms": 0,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "delivery.timeout.ms": 60_000,
+            "queue.buffering.max.kbytes": 256 << 10,
+        }
+    )

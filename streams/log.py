@@ -1,0 +1,36 @@
+"""Structured logs: one line an event, text for people or JSON for machines; never a payload, never a secret."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from streams.settings import Settings
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def setup_logging(settings: Settings) -> None:
+    """Send all logs of this process to stderr in the format of SPEND_LOG_FORMAT."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _Json()
+        if settings.log_format == "json"
+        else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    for noisy in ("faust", "mode", "aiokafka", "aiohttp.access", "kafka", "urllib3", "clickhouse_connect"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,78 @@
+"""The metrics, one vocabulary: name, type, unit, meaning, and what to do when it is bad.
+
+Served as Prometheus text at `/metrics` by the worker and by the sink. Labels are few and bounded.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_BATCH_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+# ---- price agent (worker)
+
+EVENTS_PRICED = Counter(
+    "spend_events_priced",
+    "Events accepted into priced blocks. Flat while producers send: look at spend_lag_records and the worker's log.",
+    ["partition"],
+)
+EVENTS_DUPLICATE = Counter(
+    "spend_events_duplicate",
+    "Repeated (source, id) dropped. A steady few are retries; a jump is a producer that sends everything twice.",
+    ["partition"],
+)
+EVENTS_UNPRICED = Counter(
+    "spend_events_unpriced",
+    "Accepted events whose model has no price, or only part of one. `spendstream rates explain` says why; then "
+    "`spendstream rates set`.",
+    ["pricing_status"],
+)
+DEAD_LETTERS = Counter(
+    "spend_dead_letters",
+    "Records that could not be counted, by reason. `spendstream dead-letters list`; replay after the mend.",
+    ["reason"],
+)
+MISROUTED = Counter(
+    "spend_misrouted_keys",
+    "Records whose key belongs to another partition: repeats of them are not recognised. The producer must key by "
+    "source:id and use the murmur2 partitioner.",
+    ["partition"],
+)
+BLOCKS_PUBLISHED = Counter("spend_blocks_published", "Priced blocks acknowledged by Kafka.", ["partition"])
+BLOCK_BYTES = Counter("spend_block_bytes", "Bytes of the priced blocks.", ["partition"])
+DECIDE_SECONDS = Histogram(
+    "spend_decide_seconds",
+    "Seconds of CPU work for one batch: decode, price, dedupe, encode. Over SPEND_BLOCK_SECONDS: add workers.",
+    buckets=_BATCH_SECONDS,
+)
+PUBLISH_SECONDS = Histogram(
+    "spend_publish_seconds",
+    "Seconds until Kafka has acknowledged a block. High: the brokers are slow or far.",
+    buckets=_BATCH_SECONDS,
+)
+LAG = Gauge(
+    "spend_lag_records",
+    "Records of spend.usage not yet priced. Growing: add workers (up to one a partition).",
+    ["partition"],
+)
+DEDUP_ENTRIES = Gauge("spend_dedup_entries", "Identities in the deduplication index.", ["partition"])
+WATERMARK = Gauge(
+    "spend_event_time_seconds",
+    "Latest event time seen, seconds since 1970. Far behind the clock with no lag: the producers are late.",
+    ["partition"],
+)
+
+# ---- sink
+
+ROWS_INSERTED = Counter(
+    "spend_rows_inserted", "Rows acknowledged by ClickHouse (repeated tokens included).", ["partition"]
+)
+BLOCKS_INSERTED = Counter("spend_blocks_inserted", "Blocks acknowledged by ClickHouse.", ["partition"])
+INSERT_SECONDS = Histogram(
+    "spend_insert_seconds",
+    "Seconds of one insert. High: ClickHouse merges cannot keep up, or the network is slow.",
+    buckets=_BATCH_SECONDS,
+)
+INSERT_RETRIES = Counter(
+    "spend_insert_retries",
+    "Inserts that failed and are tried again with the same token. Rising: ClickHouse is down; the log says why.",
+)
+SINK_LAG = Gauge("spend_sink_lag_blocks", "Priced blocks not yet in ClickHouse.", ["partition"])

@@ -1,0 +1,184 @@
+"""The price agent: usage events in, priced blocks out.
+
+For each batch: decide (pure, `streams.spend.decide`), publish the dead letters and then the block, wait until Kafka has
+acknowledged them, commit. A crash anywhere repeats rows in a later block, which every reader trims; it never leaves a
+hole. The state of a partition is taken over from its own blocks (`streams.price_log`).
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import NoReturn
+
+import numpy as np
+from confluent_kafka import KafkaError, Message
+from faust.types import TP
+
+from schemas.codec import WriterSchemas
+from streams import metrics, topics
+from streams.dead_letters import DeadLetter
+from streams.errors import Halt, SpendError
+from streams.kafka import admin, block_producer, topic_ids
+from streams.price_log import LogIds, take_over
+from streams.rates_feed import RatesFeed
+from streams.settings import Settings
+from streams.spend.decide import Decision, PartitionState, Records, decide
+from streams.transport import Batch
+
+log = logging.getLogger("spendstream.price")
+
+
+class PriceStage:
+    """A worker's part of spend.usage: the state of its partitions, and what is done with a batch."""
+
+    topic = topics.USAGE
+
+    def __init__(self, settings: Settings, writers: WriterSchemas, rates: RatesFeed, accept_gap: bool = False) -> None:
+        self.block_seconds = settings.block_seconds
+        self.block_events = settings.block_events
+        self.stall_seconds = settings.stall_seconds
+        self._settings = settings
+        self._writers = writers
+        self._rates = rates
+        self._accept_gap = accept_gap
+        self._producer = block_producer(settings)
+        self._states: dict[int, PartitionState] = {}
+        self._epoch = 0
+        self._busy = asyncio.Lock()  # a takeover waits for the batch in work; a batch of an earlier epoch is dropped
+        self.ready = False
+
+    async def positions(self, tps: set[TP], epoch: int) -> Mapping[TP, int]:
+        """Take over the partitions now assigned and say where each goes on."""
+        async with self._busy:
+            self._epoch = epoch
+            self.ready = False
+            self._states = {}
+            if tps:
+                ids = await asyncio.to_thread(self._log_ids)
+                for tp in sorted(tps):
+                    self._states[tp.partition] = await asyncio.to_thread(
+                        take_over, self._settings, ids, tp.partition, self._accept_gap
+                    )
+            self.ready = True
+            return {tp: self._states[tp.partition].mark + 1 for tp in tps}
+
+    def _log_ids(self) -> LogIds:
+        ids = topic_ids(self._settings, topics.USAGE, topics.PRICED)
+        found = admin(self._settings).list_topics(timeout=10).topics
+        usage, priced = len(found[topics.USAGE].partitions), len(found[topics.PRICED].partitions)
+        if usage != priced:
+            raise Halt(f"spend.usage has {usage} partitions and spend.priced {priced}: they must be as many")
+        return LogIds(ids[topics.USAGE], ids[topics.PRICED], usage)
+
+    async def process(self, batch: Batch) -> None:
+        """Decide a batch and publish what was decided; returns when Kafka has acknowledged it."""
+        async with self._busy:
+            if batch.epoch != self._epoch:
+                return
+            partition = batch.tp.partition
+            state = self._states[partition]
+            records = _beyond(batch, state.mark)
+            if not len(records):
+                return
+            decision = await asyncio.to_thread(self._decide_and_publish, records, state)
+            _count(decision, partition, state)
+
+    def _decide_and_publish(self, records: Records, state: PartitionState) -> Decision:
+        started = time.perf_counter()
+        decision = decide(records, state, self._writers, self._rates.table)
+        decided = time.perf_counter()
+        offset = self._publish(decision, records, state)
+        metrics.DECIDE_SECONDS.observe(decided - started)
+        metrics.PUBLISH_SECONDS.observe(time.perf_counter() - decided)
+        if offset == state.next_block:
+            state.mark, state.next_block = decision.block.header.last, offset + 1
+        else:
+            # Another worker's block came in between: a stretch may have been decided there first.
+            log.warning("spend.priced partition %d: block %d is another worker's", state.partition, state.next_block)
+            ids = LogIds(state.log_id, state.block_log_id, state.partitions)
+            self._states[state.partition] = take_over(self._settings, ids, state.partition, self._accept_gap)
+        return decision
+
+    def _publish(self, decision: Decision, records: Records, state: PartitionState) -> int:
+        """Dead letters first: once the block is there, nobody looks at their offsets again."""
+        for dead in decision.dead_letters:
+            letter = DeadLetter(
+                key=records.keys[dead.position],
+                value=records.values[dead.position],
+                reason=dead.reason,
+                detail=dead.detail,
+                topic=topics.USAGE,
+                partition=state.partition,
+                offset=int(records.offsets[dead.position]),
+                log_id=state.log_id,
+            )
+            self._send(topics.DEAD_LETTER, letter.value, key=letter.key, headers=letter.to_kafka())
+        if decision.dead_letters:
+            self._flush()
+        acknowledged = self._send(
+            topics.PRICED,
+            decision.block.value,
+            partition=state.partition,
+            headers=decision.block.header.to_kafka(),
+        )
+        self._flush()
+        return acknowledged[0]
+
+    def _send(self, topic: str, value: bytes | None, **more: object) -> list[int]:
+        """Queue a message; the list it gives holds its offset once `_flush` has returned."""
+        acknowledged: list[int] = []
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                self.fatal(Halt(f"Kafka did not take a message for {topic}: {error.str()}"))
+            acknowledged.append(message.offset() or 0)
+
+        while True:
+            try:
+                self._producer.produce(topic, value, on_delivery=delivered, **more)  # type: ignore[arg-type]
+                return acknowledged
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def _flush(self) -> None:
+        left = self._producer.flush(self._settings.stall_seconds)
+        if left:
+            self.fatal(Halt(f"Kafka has not acknowledged {left} messages in {self._settings.stall_seconds:g} s"))
+
+    def fatal(self, exc: BaseException) -> NoReturn:
+        """End the process at once: what is not acknowledged is decided again by whoever goes on."""
+        if isinstance(exc, SpendError):
+            log.critical("%s", exc)
+        else:
+            log.critical("the price agent failed", exc_info=exc)
+        logging.shutdown()
+        os._exit(getattr(exc, "exit_code", 1))
+
+
+def _beyond(batch: Batch, mark: int) -> Records:
+    """The records of a batch beyond the mark (after a takeover in between, some may be decided)."""
+    kept = batch.records if batch.records[0].offset > mark else [r for r in batch.records if r.offset > mark]
+    return Records(
+        keys=[r.key for r in kept],
+        values=[r.value for r in kept],
+        offsets=np.fromiter((r.offset for r in kept), np.int64, len(kept)),
+        times_us=np.fromiter((r.timestamp for r in kept), np.int64, len(kept)) * 1000,
+    )
+
+
+def _count(decision: Decision, partition: int, state: PartitionState) -> None:
+    header = decision.block.header
+    metrics.EVENTS_PRICED.labels(partition).inc(header.rows)
+    metrics.EVENTS_DUPLICATE.labels(partition).inc(len(header.duplicates))
+    metrics.EVENTS_UNPRICED.labels("unpriced").inc(decision.unpriced)
+    metrics.EVENTS_UNPRICED.labels("partial").inc(decision.partial)
+    for reason, offsets in header.dead_letters.items():
+        metrics.DEAD_LETTERS.labels(reason).inc(len(offsets))
+    metrics.MISROUTED.labels(partition).inc(header.misrouted)
+    metrics.BLOCKS_PUBLISHED.labels(partition).inc()
+    metrics.BLOCK_BYTES.labels(partition).inc(len(decision.block.value))
+    metrics.DEDUP_ENTRIES.labels(partition).set(len(state.index))
+    if header.event_time_max:
+        metrics.WATERMARK.labels(partition).set(header.event_time_max / 1e6)

@@ -1,0 +1,128 @@
+"""What a price agent takes over with a partition: its mark and its dedup index, read from the partition's blocks.
+
+`spend.priced` is the log of decisions, so nothing else has to be kept: a new owner, a restarted worker and a new
+release all rebuild the same state from the same blocks.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from confluent_kafka import Consumer, TopicPartition
+
+from streams import blocks, topics
+from streams.blocks import Block, Header
+from streams.errors import Halt
+from streams.kafka import read_range, reader
+from streams.settings import Settings
+from streams.spend.decide import PartitionState, PoisonGuard
+from streams.spend.dedupe import DedupIndex
+from streams.spend.fingerprint import fingerprints
+
+log = logging.getLogger("spendstream.price")
+
+
+@dataclass(frozen=True)
+class LogIds:
+    """The ids of spend.usage and spend.priced, and the partition count that they share."""
+
+    usage: str
+    priced: str
+    partitions: int
+
+
+def take_over(settings: Settings, ids: LogIds, partition: int, accept_gap: bool = False) -> PartitionState:
+    """Rebuild a partition's state from its blocks.
+
+    Args:
+        settings: the settings.
+        ids: the logs of this moment.
+        partition: the partition.
+        accept_gap: go on at the first event that is left, when earlier ones have expired unpriced.
+
+    Raises:
+        Halt: events or blocks that are needed have expired, or the blocks speak of another log.
+    """
+    consumer = reader(settings)
+    try:
+        start, end = consumer.get_watermark_offsets(TopicPartition(topics.PRICED, partition), timeout=10)
+        state = PartitionState(
+            log_id=ids.usage,
+            block_log_id=ids.priced,
+            partition=partition,
+            partitions=ids.partitions,
+            mark=-1,
+            next_block=end,
+            index=DedupIndex(settings.dedup_horizon),
+            poison=PoisonGuard(settings.poison_window, settings.poison_share),
+        )
+        if end > start:
+            _read_blocks(consumer, state, start, end, settings)
+        usage_start, usage_end = consumer.get_watermark_offsets(TopicPartition(topics.USAGE, partition), timeout=10)
+        _refuse_gap(state, usage_start, usage_end, accept_gap)
+    finally:
+        consumer.close()
+    log.info(
+        "spend.usage partition %d: next offset %d, %d identities in the dedup index, next block %d",
+        partition,
+        state.mark + 1,
+        len(state.index),
+        state.next_block,
+    )
+    return state
+
+
+def _read_blocks(consumer: Consumer, state: PartitionState, start: int, end: int, settings: Settings) -> None:
+    """Load the last `dedup_horizon` source offsets' worth of blocks."""
+    newest = _header(consumer, state.partition, end - 1)
+    horizon_start = newest.last - settings.dedup_horizon
+    at = _first_needed(consumer, state.partition, start, end, horizon_start)
+    mark: int | None = None
+    for message in read_range(consumer, topics.PRICED, state.partition, at, end):
+        header = Header.from_kafka(message.headers())  # type: ignore[arg-type]
+        if header.log_id != state.log_id:
+            raise Halt(
+                f"spend.priced partition {state.partition} holds blocks of another spend.usage log ({header.log_id}): "
+                "the topic was made anew; make spend.priced anew as well"
+            )
+        block, mark = blocks.trim(Block(header, message.value() or b""), mark)
+        if block is not None:
+            columns = blocks.read(block.value, ["source", "id", "source_offset"])
+            state.index.load(
+                fingerprints(columns.column("source"), columns.column("id")),
+                np.asarray(columns.column("source_offset")),
+                through=mark,
+            )
+            if mark > newest.last - settings.poison_window:
+                state.poison.remember(block.header.last - block.header.first + 1, block.header.dead_letter_count)
+    state.mark = -1 if mark is None else mark
+
+
+def _first_needed(consumer: Consumer, partition: int, start: int, end: int, source_offset: int) -> int:
+    """Offset of the last block that begins at or below `source_offset`, by bisection over the headers."""
+    low, high = start, end - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _header(consumer, partition, middle).first <= source_offset:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _header(consumer: Consumer, partition: int, offset: int) -> Header:
+    message = next(iter(read_range(consumer, topics.PRICED, partition, offset, offset + 1)))
+    return Header.from_kafka(message.headers())  # type: ignore[arg-type]
+
+
+def _refuse_gap(state: PartitionState, usage_start: int, usage_end: int, accept_gap: bool) -> None:
+    if state.mark + 1 > usage_end:
+        raise Halt(
+            f"spend.usage partition {state.partition} ends at {usage_end}, but offsets up to {state.mark} were priced: "
+            "the log lost its end (unclean leader election, or a restored broker)"
+        )
+    if state.mark + 1 < usage_start:
+        gap = f"spend.usage partition {state.partition}: offsets {state.mark + 1} to {usage_start - 1} expired unpriced"
+        if not accept_gap:
+            raise Halt(f"{gap}. To go on without them: `spendstream worker --accept-gap`")
+        log.warning("%s, and the gap was accepted", gap)

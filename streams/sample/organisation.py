@@ -1,0 +1,135 @@
+"""The invented organisation of organisation.yaml: validated, and unfolded into the kinds of call that it makes."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib import resources
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Shape = Literal[
+    "chat",
+    "searching_chat",
+    "audio_chat",
+    "audio_question",
+    "transcription_tokens",
+    "audio_seconds",
+    "characters",
+    "image",
+    "pages",
+    "embeddings",
+    "gpu_seconds",
+    "gb_hours",
+    "bytes",
+]
+Tier = Literal["default", "priority", "flex", "batch"]
+TraceName = Literal["azure-llm", "mooncake"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Call(_Strict):
+    """A kind of call: which model, where, and what it counts."""
+
+    weight: float = Field(gt=0)
+    provider: str
+    model: str
+    server: str
+    answers: str | None = None
+    region: str | None = None
+    operation: str = "chat"
+    cost_category: str = "inference"
+    shape: Shape = "chat"
+    cache: Literal["implicit", "5m", "1h"] | None = None
+    reasoning: bool = False
+    tiers: dict[Tier, float] | None = None
+
+
+class Workload(_Strict):
+    """What calls are made for, with its share of all events."""
+
+    name: str
+    share: float = Field(gt=0, le=1)
+    team: str
+    service: str
+    projects: list[str]
+    workflow: str
+    agents: list[str] = []
+    tokens: TraceName
+    gaps: TraceName
+    season: str
+    unit: str
+    answer_cache: bool = False
+    internal: bool = False
+    calls: list[Call]
+
+
+class Season(_Strict):
+    """Weights of the hours 0 to 23 (UTC) and of the days Monday to Sunday."""
+
+    hours: list[float] = Field(min_length=24, max_length=24)
+    days: list[float] = Field(min_length=7, max_length=7)
+
+
+class Faults(_Strict):
+    """What goes wrong, as shares of the events."""
+
+    aborted: float
+    failed: float
+    retried: float
+    late: float
+    sent_again_soon: float
+    sent_again_later: float
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A call of a workload in one service tier: everything about it that is the same every time."""
+
+    workload: int
+    call: Call
+    tier: Tier | None
+    weight: float
+
+
+class Organisation(_Strict):
+    """The organisation as its file says it."""
+
+    name: str
+    gateways: dict[str, float]
+    environments: dict[str, float]
+    unattributed: dict[str, float]
+    faults: Faults
+    seasons: dict[str, Season]
+    workloads: list[Workload]
+    customers: dict[str, float]
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> "Organisation":
+        if abs(sum(workload.share for workload in self.workloads) - 1) > 1e-9:
+            raise ValueError("the workloads' shares do not sum to 1")
+        if unknown := {workload.season for workload in self.workloads} - set(self.seasons):
+            raise ValueError(f"unknown season: {', '.join(sorted(unknown))}")
+        if self.faults.retried > self.faults.failed:
+            raise ValueError("more calls are retried than fail")
+        return self
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """The kinds of call in their tiers; weights are within the workload."""
+        return tuple(
+            Variant(index, call, tier, call.weight * share / sum((call.tiers or {"": 1.0}).values()))
+            for index, workload in enumerate(self.workloads)
+            for call in workload.calls
+            for tier, share in (call.tiers.items() if call.tiers else [(None, 1.0)])
+        )
+
+
+@lru_cache
+def organisation() -> Organisation:
+    """The organisation of organisation.yaml."""
+    text = resources.files("streams.sample").joinpath("organisation.yaml").read_text(encoding="utf-8")
+    return Organisation.model_validate(yaml.safe_load(text))

@@ -1,0 +1,79 @@
+"""Many records of one schema to columns, in one call of pyruhvro. Pure.
+
+The records are joined to one Avro array, each followed by a separator that no record can contain. A record with bytes to
+spare, or with too few, shifts what follows, so that a separator is found wrong or the call fails: either all records
+end where they should, or the caller learns that one at least does not.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyruhvro
+
+from schemas.priced import usage_event_arrow
+from schemas.resolution import Column, Writer
+
+
+class Undecodable(Exception):
+    """Records that do not decode together; with one record, why it does not."""
+
+
+def read(writer: Writer, values: Sequence[bytes], separator: bytes) -> pa.StructArray:
+    """All of `values` in one call, as pyruhvro's struct: prefix fields, the writer's fields, the separator.
+
+    Raises:
+        Undecodable: one of them at least is no record of this writer, or has bytes to spare.
+    """
+    joined = b"".join((_varint(len(values)), separator.join(values), separator, b"\0"))
+    try:
+        rows = pyruhvro.deserialize_array([joined], writer.joined).column(0).values
+    except BaseException as exc:
+        # a fault inside pyruhvro is a PanicException, which is no Exception
+        if isinstance(exc, Exception) or type(exc).__name__ == "PanicException":
+            raise Undecodable(str(exc)) from exc
+        raise
+    found = rows.field(rows.type.num_fields - 1).to_numpy(zero_copy_only=True).view(np.uint64)
+    if len(rows) != len(values) or not (found == np.frombuffer(separator, np.uint64)).all():
+        raise Undecodable("bytes are left over after the record's end")
+    return rows
+
+
+def _varint(number: int) -> bytes:
+    """A whole number of zero or more as Avro writes a long."""
+    number, out = number << 1, bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def align(writer: Writer, rows: pa.StructArray) -> tuple[pa.RecordBatch, dict[int, str]]:
+    """pyruhvro's fields as columns of the current UsageEvent; rows that have no place in it, with the reason."""
+    schema, bad = usage_event_arrow(), dict[int, str]()
+    arrays = []
+    for column, field in zip(writer.columns, schema, strict=True):
+        if column.index is None:
+            array = pa.array([column.default] * len(rows), field.type)
+        else:
+            array = rows.field(writer.skip + column.index)
+            if column.symbols is not None:
+                array = _known_symbols(array, column, bad)
+            if not field.nullable and array.null_count:
+                for row in np.flatnonzero(array.is_null()):
+                    bad.setdefault(int(row), f"field {field.name} is null, and may not be")
+            if array.type != field.type:
+                array = array.view(field.type)  # whole microseconds: pyruhvro was not told that they are times
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema), bad
+
+
+def _known_symbols(array: pa.Array, column: Column, bad: dict[int, str]) -> pa.Array:
+    unknown = pc.and_(pc.invert(pc.is_in(array, pa.array(column.symbols))), array.is_valid())
+    if column.fallback is not None:
+        return pc.if_else(unknown, column.fallback, array)
+    for row in np.flatnonzero(unknown):
+        bad.setdefault(int(row), f"field {column.name} has the symbol {array[int(row)].as_py()!r}, which is not known")
+    return array

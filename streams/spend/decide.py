@@ -1,0 +1,208 @@
+"""What becomes of each record of a batch: decode, check, price, drop repeats, and one block that says so. Pure.
+
+Every offset between the mark and the batch's end gets exactly one decision: a row, a dropped repeat, or a dead letter.
+An event enters the deduplication index only when it has become a row, so that a dead letter that is replayed after a
+mend is not a duplicate of itself.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from schemas.codec import WriterSchemas
+from schemas.priced import COSTS
+from streams import blocks
+from streams.blocks import Block, Header
+from streams.errors import Halt
+from streams.partitioner import misrouted
+from streams.spend.check import check
+from streams.spend.decode import Poison, decode
+from streams.spend.dedupe import DedupIndex
+from streams.spend.fingerprint import fingerprints
+from streams.spend.price import price
+from streams.spend.rates import RateTable
+
+
+@dataclass(frozen=True)
+class Records:
+    """Records of one partition, in offset order.
+
+    `offsets` and `times_us` (Kafka timestamps, microseconds since 1970) are int64 of shape (n,).
+    """
+
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    offsets: np.ndarray
+    times_us: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+class PoisonGuard:
+    """Halts when too large a share of a partition's last records became dead letters.
+
+    A release that cannot read what producers send must not empty the log into the dead-letter topic.
+
+    Args:
+        window: records looked back on.
+        share: greatest share of dead letters among them, 0 to 1.
+    """
+
+    def __init__(self, window: int, share: float) -> None:
+        self._window, self._share = window, share
+        self._past: deque[tuple[int, int]] = deque()
+
+    def remember(self, records: int, dead: int) -> None:
+        """Take in a batch that was decided before, by this or an earlier owner."""
+        self._past.append((records, dead))
+        total = sum(n for n, _ in self._past)
+        while total - self._past[0][0] >= self._window:
+            total -= self._past.popleft()[0]
+
+    def observe(self, records: int, dead: int, partition: int) -> None:
+        """Take in a batch that is about to be published.
+
+        Raises:
+            Halt: the share is exceeded over a full window.
+        """
+        self.remember(records, dead)
+        total, bad = (sum(column) for column in zip(*self._past, strict=True))
+        if total >= self._window and bad > self._share * total:
+            raise Halt(
+                f"spend.usage partition {partition}: {bad} of the last {total} records cannot be counted, more than "
+                f"SPEND_POISON_SHARE={self._share:g} allows. Find out what changed (spendstream dead-letters list); "
+                "if they are to become dead letters, set SPEND_POISON_SHARE=1"
+            )
+
+
+@dataclass
+class PartitionState:
+    """What a price agent knows of a partition, all of it read from the partition's own blocks."""
+
+    log_id: str
+    block_log_id: str
+    partition: int
+    partitions: int
+    mark: int  # greatest source offset that is decided
+    next_block: int  # offset that the next block will take in spend.priced
+    index: DedupIndex
+    poison: PoisonGuard
+
+
+@dataclass(frozen=True)
+class DecidedDeadLetter:
+    """A record that cannot be counted: its place in the batch, and why."""
+
+    position: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The block, and the records that became dead letters."""
+
+    block: Block
+    dead_letters: list[DecidedDeadLetter] = field(default_factory=list)
+    unpriced: int = 0
+    partial: int = 0
+
+
+def decide(records: Records, state: PartitionState, writers: WriterSchemas, table: RateTable) -> Decision:
+    """Decide a batch.
+
+    Args:
+        records: a batch that begins beyond `state.mark`, not empty.
+        state: its partition's; the index takes in what is accepted, the mark is left to the caller to move when the
+            block has been acknowledged.
+        writers: the schemas of the wire.
+        table: the rates in force.
+
+    Raises:
+        Halt: too much poison.
+    """
+    decoded = decode(records.values, writers)
+    keep, refused = check(decoded.batch, records.times_us[decoded.positions])
+    poison = [*decoded.poison, *(_at(p, int(decoded.positions[p.position])) for p in refused)]
+    events, positions = decoded.batch.filter(pa.array(keep)), decoded.positions[keep]
+
+    priced = price(pl.DataFrame(events), table)
+    problem = priced["problem"]
+    if problem.null_count() < len(problem):
+        fine = problem.is_null().to_numpy()
+        rows = np.flatnonzero(~fine)
+        poison += [
+            Poison(int(positions[r]), problem[int(r)], "its cost is beyond what one event may cost") for r in rows
+        ]
+        events, positions, priced = events.filter(pa.array(fine)), positions[fine], priced.filter(pl.Series(fine))
+    state.poison.observe(len(records), len(poison), state.partition)
+
+    offsets = records.offsets[positions]
+    accepted = state.index.accept(fingerprints(events.column("source"), events.column("id")), offsets)
+    repeats = offsets[~accepted]
+    if len(repeats):
+        events, priced = events.filter(pa.array(accepted)), priced.filter(pl.Series(accepted))
+        offsets, positions = offsets[accepted], positions[accepted]
+
+    batch = blocks.assemble(events, _added(priced, state, offsets, records.times_us[positions]))
+    poison.sort(key=lambda p: p.position)
+    header = Header(
+        log_id=state.log_id,
+        block_log_id=state.block_log_id,
+        source_partition=state.partition,
+        first=state.mark + 1,
+        last=int(records.offsets[-1]),
+        rows=batch.num_rows,
+        price_version=table.version,
+        duplicates=repeats,
+        dead_letters=_by_reason(poison, records.offsets),
+        misrouted=misrouted(records.keys, state.partition, state.partitions),
+        event_time_max=_latest(events),
+    )
+    status = priced["pricing_status"]
+    return Decision(
+        Block(header, blocks.write(batch)),
+        [DecidedDeadLetter(p.position, p.reason, p.detail) for p in poison],
+        unpriced=int((status == "unpriced").sum()),
+        partial=int((status == "partial").sum()),
+    )
+
+
+def _at(poison: Poison, position: int) -> Poison:
+    return Poison(position, poison.reason, poison.detail)
+
+
+def _added(
+    priced: pl.DataFrame, state: PartitionState, offsets: np.ndarray, times_us: np.ndarray
+) -> dict[str, pa.Array]:
+    """The pricing and coordinate columns of a block, as Arrow arrays."""
+    n = len(offsets)
+    text = ("model", "pricing_status", "rate_id", "price_version", "unpriced_units")
+    return {
+        **{name: _one_chunk(priced[name].to_arrow().cast(pa.string())) for name in text},
+        **{name: blocks.money(_one_chunk(priced[name].to_arrow())) for name in COSTS},
+        "record_time": pa.array(times_us, pa.timestamp("us")),
+        "log_id": pa.repeat(state.log_id, n),
+        "source_partition": pa.array(np.full(n, state.partition, np.int32)),
+        "source_offset": pa.array(offsets, pa.int64()),
+    }
+
+
+def _one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _by_reason(poison: Sequence[Poison], offsets: np.ndarray) -> dict[str, np.ndarray]:
+    reasons = sorted({p.reason for p in poison})
+    return {reason: offsets[[p.position for p in poison if p.reason == reason]] for reason in reasons}
+
+
+def _latest(events: pa.RecordBatch) -> int:
+    if not events.num_rows:
+        return 0
+    return int(np.asarray(events.column("time").cast(pa.int64())).max())

@@ -1,0 +1,142 @@
+"""Records to columns: a batch of Avro values in either wire format becomes one record batch of usage events. Pure.
+
+Values are grouped by the schema that wrote them, each group is decoded in one call, and a group that does not decode is
+searched for its poison; the rest goes on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.codec import UnknownSchema, WriterSchemas
+from schemas.priced import usage_event_arrow
+from schemas.resolution import Writer
+from schemas.wire import prefix_size
+from streams.spend.columns import Undecodable, align, read
+from streams.spend.poison import Poison, find_poison, resolve_one_by_one
+
+__all__ = ["MAX_BATCH_BYTES", "MAX_RECORD_BYTES", "Decoded", "Poison", "decode"]
+
+MAX_RECORD_BYTES = 256 << 10
+MAX_BATCH_BYTES = 1 << 30  # columns have 32-bit offsets
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of a list of values: every position is either in `positions` or in `poison`, never in both.
+
+    Attributes:
+        batch: the events, schema `usage_event_arrow()`, in the order of the values.
+        positions: int64 of shape (rows,): the place of each row among the values, ascending.
+        poison: the others, ascending by position.
+    """
+
+    batch: pa.RecordBatch
+    positions: np.ndarray
+    poison: list[Poison]
+
+
+def decode(values: Sequence[bytes | None], writers: WriterSchemas) -> Decoded:
+    """Decode the values of a batch. Whether a record decodes depends on nothing but itself.
+
+    Args:
+        values: records with their prefixes, None for a tombstone; together less than `MAX_BATCH_BYTES`.
+        writers: the schemas that can be read.
+
+    Raises:
+        ValueError: the values are more than `MAX_BATCH_BYTES` together.
+        streams.errors.Unreachable: a schema is not known yet and the registry does not answer.
+    """
+    groups, poison = _group(values, writers)
+    batches, places = [], []
+    for writer, positions in groups:
+        chosen = values if len(positions) == len(values) else [values[i] for i in positions]
+        batch, kept, bad = _decode_group(writer, chosen, writers.separator)
+        poison += [Poison(int(positions[p.position]), p.reason, p.detail) for p in bad]
+        batches.append(batch)
+        places.append(positions[kept])
+    poison.sort(key=lambda p: p.position)
+    if len(batches) == 1:
+        return Decoded(batches[0], places[0], poison)
+    if not batches:
+        return Decoded(usage_event_arrow().empty_table().to_batches()[0], np.empty(0, np.int64), poison)
+    joined, order = pa.concat_batches(batches), np.concatenate(places)
+    ascending = np.argsort(order, kind="stable")
+    return Decoded(joined.take(pa.array(ascending)), order[ascending], poison)
+
+
+def _group(
+    values: Sequence[bytes | None], writers: WriterSchemas
+) -> tuple[list[tuple[Writer, np.ndarray]], list[Poison]]:
+    """Positions by the schema that wrote them, and what names none."""
+    if not values:
+        return [], []
+    present = values if None not in values else [v for v in values if v is not None]
+    lengths = np.fromiter(map(len, present), np.int64, len(present))
+    if int(lengths.sum()) > MAX_BATCH_BYTES:
+        raise ValueError(f"a batch of {int(lengths.sum()):,} bytes: take at most {MAX_BATCH_BYTES:,} together")
+    size = prefix_size(values[0] or b"")
+    if size and len(present) == len(values) and int(lengths.max()) <= MAX_RECORD_BYTES:
+        prefixes = set(map(itemgetter(slice(0, size)), values))
+        if len(prefixes) == 1:
+            try:
+                return [(writers.find(prefixes.pop()), np.arange(len(values)))], []
+            except UnknownSchema as exc:
+                return [], [Poison(i, "unknown_schema", str(exc)) for i in range(len(values))]
+    return _group_one_by_one(values, writers)
+
+
+def _group_one_by_one(
+    values: Sequence[bytes | None], writers: WriterSchemas
+) -> tuple[list[tuple[Writer, np.ndarray]], list[Poison]]:
+    by_prefix: dict[bytes, list[int]] = {}
+    poison = []
+    for i, value in enumerate(values):
+        if not value:
+            poison.append(Poison(i, "empty", "a tombstone" if value is None else "no bytes at all"))
+        elif len(value) > MAX_RECORD_BYTES:
+            poison.append(Poison(i, "too_large", f"{len(value):,} bytes; a record has at most {MAX_RECORD_BYTES:,}"))
+        elif size := prefix_size(value):
+            by_prefix.setdefault(value[:size], []).append(i)
+        else:
+            poison.append(
+                Poison(
+                    i,
+                    "undecodable",
+                    f"begins with {value[:4].hex(' ')}: neither Avro single-object encoding (c3 01 "
+                    "and a fingerprint) nor Confluent framing (00 and a schema id)",
+                )
+            )
+    groups = []
+    for prefix, positions in by_prefix.items():
+        try:
+            groups.append((writers.find(prefix), np.array(positions)))
+        except UnknownSchema as exc:
+            poison += [Poison(i, "unknown_schema", str(exc)) for i in positions]
+    return groups, poison
+
+
+def _decode_group(
+    writer: Writer, values: Sequence[bytes], separator: bytes
+) -> tuple[pa.RecordBatch, np.ndarray, list[Poison]]:
+    """Records of one writer: the rows, their places among `values`, and the poison."""
+    if writer.joined is None:
+        return _resolve_one_by_one(writer, values)
+    poison: list[Poison] = []
+    try:
+        rows = read(writer, values, separator)
+        kept = np.arange(len(values))
+    except Undecodable:
+        poison = find_poison(writer, values, 0, separator)
+        kept = np.delete(np.arange(len(values)), [p.position for p in poison])
+        rows = read(writer, [values[i] for i in kept], separator)
+    batch, bad = align(writer, rows)
+    if not bad:
+        return batch, kept, poison
+    fine = np.ones(len(kept), bool)
+    fine[list(bad)] = False
+    poison += [Poison(int(kept[row]), "undecodable", detail) for row, detail in bad.items()]
+    return batch.filter(pa.array(fine)), kept[fine], poison

@@ -1,0 +1,231 @@
+"""The organisation's own rates: negotiated prices, discounts and mark-ups, flat rates for quantities.
+
+For each bucket and quantity the most specific rate that says something about it wins: one with a customer before one
+without, then contract, then the model (a name before a pattern, a longer pattern before a shorter), then region, tier and
+provider. Two rates between which that leaves no order are a mistake and are refused when they are loaded.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from functools import lru_cache
+
+from pydantic import Field, field_validator, model_validator
+
+from streams.errors import SpendError
+from streams.spend.model_names import provider_id
+from streams.spend.price_sheet import INPUT_BUCKETS, Sheet, Steps
+from streams.spend.rate_entries import Exact, Priced, Tier
+
+
+class Rate(Priced):
+    """One own rate. Unset fields apply to everything; a rate without `service_tier` and with prices is for the standard tier.
+
+    `discount_percent` and `markup_percent` change the price that would apply without the rate, whatever the tier.
+    """
+
+    provider: str | None = None
+    model: str | None = Field(None, description="A model name, or a pattern with * and ?")
+    customer: str | None = None
+    contract: str | None = Field(None, description="Compared with the event's tag `contract`.")
+    region: str | None = Field(None, description="A region, or a pattern with * and ?")
+    service_tier: Tier | None = None
+    discount_percent: Exact | None = None
+    markup_percent: Exact | None = None
+    note: str = ""
+
+    @field_validator("provider")
+    @classmethod
+    def _canonical(cls, provider: str | None) -> str | None:
+        return provider_id(provider) if provider else None
+
+    @field_validator("model", "region")
+    @classmethod
+    def _lower(cls, name: str | None) -> str | None:
+        return name.strip().lower() if name else None
+
+    @model_validator(mode="after")
+    def _prices_or_percent(self) -> "Rate":
+        kinds = [bool(self.per_million_tokens or self.per_unit), self.discount_percent is not None]
+        if sum([*kinds, self.markup_percent is not None]) != 1:
+            raise ValueError(
+                "give either prices (per_million_tokens, per_unit) or discount_percent or markup_percent, one of them"
+            )
+        if self.discount_percent is not None and self.discount_percent > 100:
+            raise ValueError("discount_percent must not be above 100")
+        return self
+
+    @property
+    def factor(self) -> Fraction | None:
+        """What a percentage multiplies the price with; None for a rate with prices."""
+        if self.discount_percent is not None:
+            return 1 - Fraction(self.discount_percent) / 100
+        if self.markup_percent is not None:
+            return 1 + Fraction(self.markup_percent) / 100
+        return None
+
+    @property
+    def tier(self) -> str:
+        """The tier that the rate is for; `*` for every one."""
+        return self.service_tier or ("*" if self.factor is not None else "standard")
+
+    @property
+    def specificity(self) -> tuple[int, ...]:
+        """Greater is more specific."""
+        return (
+            self.customer is not None,
+            self.contract is not None,
+            _pattern_rank(self.model),
+            _pattern_rank(self.region),
+            self.tier != "*",
+            self.provider is not None,
+        )
+
+    def matches(
+        self, provider: str, spellings: Sequence[str], customer: str, contract: str, region: str, tier: str | None
+    ) -> bool:
+        """Whether the rate is about such a call, at whatever time."""
+        return (
+            self.provider in (None, provider)
+            and (self.model is None or any(fnmatchcase(name, self.model) for name in spellings))
+            and self.customer in (None, customer)
+            and self.contract in (None, contract)
+            and (self.region is None or fnmatchcase(region.lower(), self.region))
+            and self.tier in ("*", tier)
+        )
+
+    def says(self) -> frozenset[str] | None:
+        """The buckets and quantities that the rate prices; None for all (a percentage)."""
+        if self.factor is not None:
+            return None
+        return frozenset(self.per_million_tokens) | frozenset(self.per_unit)
+
+
+@dataclass(frozen=True)
+class Own:
+    """A sheet after own rates: the ids that took part and whether the published price still did."""
+
+    sheet: Sheet
+    ids: tuple[str, ...]
+    on_published: bool
+
+
+def apply(rates: Iterable[Rate], at: datetime, published: Sheet | None) -> Own | None:
+    """Lay the rates that match a call over its published sheet; None when no rate applies at the instant."""
+    ranked = sorted((r for r in rates if r.active(at)), key=lambda rate: rate.specificity, reverse=True)
+    if not ranked:
+        return None
+    base = published or Sheet()
+    names_tokens = {b for rate in ranked for b in rate.per_million_tokens}
+    kept = {b: s for b, s in base.tokens.items() if not _superseded(b, names_tokens)}
+    tokens: dict[str, Steps] = {}
+    quantities: dict[str, Fraction] = {}
+    used: dict[str, None] = {}
+    on_published = False
+    for bucket in {**kept, **dict.fromkeys(names_tokens)}:
+        rate, steps, factor = _winner(ranked, bucket, lambda r: r.tokens().get(bucket))  # noqa: B023
+        used.update(dict.fromkeys(rate))
+        price = steps if steps is not None else kept.get(bucket)
+        on_published |= steps is None and price is not None
+        if price is not None:
+            tokens[bucket] = price.times(factor)
+    for name in {**base.quantities, **dict.fromkeys(n for rate in ranked for n in rate.per_unit)}:
+        rate, amount, factor = _winner(ranked, name, lambda r: r.quantities().get(name))  # noqa: B023
+        used.update(dict.fromkeys(rate))
+        unit = amount if amount is not None else base.quantities.get(name)
+        on_published |= amount is None and unit is not None
+        if unit is not None:
+            quantities[name] = unit * factor
+    ids = tuple(rate.id for rate in ranked if rate.id in used)
+    return Own(Sheet(tokens, quantities, base.floors), ids, on_published) if tokens or quantities else None
+
+
+def _winner(ranked: list[Rate], name: str, price_of):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """(ids used, the rate's own price or None, factor): a percentage applies to the next less specific price."""
+    ids: list[str] = []
+    factor = Fraction(1)
+    for rate in ranked:
+        if rate.factor is not None:
+            if not ids:
+                ids.append(rate.id)
+                factor = rate.factor
+        elif name in (rate.says() or ()):
+            return [*ids, rate.id], price_of(rate), factor
+    return ids, None, factor
+
+
+def _superseded(bucket: str, named: set[str]) -> bool:
+    """An own price of input (or output) stands for its whole side: published prices of that side's parts fall away."""
+    side = "input" if bucket in INPUT_BUCKETS else "output"
+    return side in named
+
+
+def refuse_ties(rates: Sequence[Rate]) -> None:
+    """Refuse two rates of which neither is the more specific, where both could price the same call.
+
+    Raises:
+        SpendError: names both ids.
+    """
+    for index, one in enumerate(rates):
+        for other in rates[index + 1 :]:
+            if one.id == other.id:
+                raise SpendError(f"own rates: the id {one.id!r} is given twice; give each rate its own id")
+            if _tie(one, other):
+                raise SpendError(
+                    f"own rates: {one.id!r} and {other.id!r} are equally specific and overlap; "
+                    "narrow one (customer, contract, model, region, service_tier) or end it with effective_to"
+                )
+
+
+def _tie(one: Rate, other: Rate) -> bool:
+    says, also = one.says(), other.says()
+    return (
+        one.specificity == other.specificity
+        and all(getattr(one, name) == getattr(other, name) for name in ("provider", "customer", "contract", "tier"))
+        and _globs_meet(one.model or "*", other.model or "*")
+        and _globs_meet(one.region or "*", other.region or "*")
+        and (one.effective_from is None or other.effective_to is None or one.effective_from < other.effective_to)
+        and (other.effective_from is None or one.effective_to is None or other.effective_from < one.effective_to)
+        and _windows_meet(one, other)
+        and (says is None or also is None or bool(says & also))
+    )
+
+
+def _windows_meet(one: Rate, other: Rate) -> bool:
+    if not one.windows or not other.windows:
+        return True
+    return any(
+        a < d and c < b
+        for mine in one.windows
+        for theirs in other.windows
+        for a, b in mine.seconds()
+        for c, d in theirs.seconds()
+    )
+
+
+def _pattern_rank(pattern: str | None) -> int:
+    """0 for none, more for a longer pattern, most for a plain name."""
+    if pattern is None:
+        return 0
+    literal = sum(character not in "*?" for character in pattern)
+    return 1 + literal if "*" in pattern or "?" in pattern else 10**6
+
+
+@lru_cache(maxsize=10_000)
+def _globs_meet(one: str, other: str) -> bool:
+    """Whether some text fits both patterns (with * and ?)."""
+    if not one or not other:
+        return not (one + other).strip("*")
+    if one[0] == "*":
+        return _globs_meet(one[1:], other) or _globs_meet(one, other[1:])
+    if other[0] == "*":
+        return _globs_meet(one, other[1:]) or _globs_meet(one[1:], other)
+    return (one[0] == other[0] or "?" in (one[0], other[0])) and _globs_meet(one[1:], other[1:])
+
+
+def percent(rate: Rate) -> Decimal | None:
+    """The rate's percentage, a discount negative."""
+    return -rate.discount_percent if rate.discount_percent is not None else rate.markup_percent

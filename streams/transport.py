@@ -1,0 +1,286 @@
+"""Record batches through Faust: one event is one partition's records, and the offsets are the stage's own.
+
+Stock Faust spends two tasks and an event-loop turn on every message. This transport subclasses the aiokafka driver's
+`Transport` and `Consumer` and overrides the loop that drains the fetcher: records of a partition are gathered until
+they are `block_events` many or the oldest has waited `block_seconds`, then handed to the agent as ONE event whose value
+is a `Batch`. One batch of a partition is in flight at a time; while it is, at most one more is gathered and then the
+partition is no longer fetched (back-pressure).
+
+Where to begin is asked of the stage after every rebalance, never of the broker: `Stage.positions` is explicit, and a
+position that is gone ends the process. Offsets are committed for lag monitors to see; nothing depends on them.
+
+What is relied on in Faust beyond its public hooks is named in `RELIED_ON`; `tests/contract/test_transport.py` fails
+when a release of Faust or aiokafka changes it.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Protocol
+
+import aiokafka
+import faust
+from aiokafka.errors import KafkaError
+from faust.transport.consumer import Fetcher
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, Message
+from faust.types.tuples import ConsumerMessage
+
+from streams.errors import Halt
+
+BATCH_BYTES = 32 << 20  # a batch is due at this size, so that its block stays well below the topic's greatest message
+
+RELIED_ON: Mapping[type, tuple[str, ...]] = {
+    driver.Consumer: (
+        "_drain_messages",
+        "_getmany",
+        "_get_active_partitions",
+        "_new_consumer_thread",
+        "_commit",
+        "perform_seek",
+        "seek_wait",
+        "highwater",
+        "verify_event_path",
+        "ack",
+    ),
+    driver.AIOKafkaConsumerThread: ("_create_worker_consumer",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition in offset order, never empty. `epoch` counts assignments: an older batch is stale."""
+
+    tp: TP
+    records: list[aiokafka.ConsumerRecord]
+    epoch: int
+
+
+class Stage(Protocol):
+    """What the transport asks of the stage that it feeds."""
+
+    topic: str
+    block_seconds: float
+    block_events: int
+    stall_seconds: float
+
+    async def positions(self, tps: set[TP], epoch: int) -> Mapping[TP, int]:
+        """Where to begin, for every partition now assigned. No batch of an earlier epoch may be applied after."""
+        ...
+
+    def fatal(self, exc: BaseException) -> NoReturn:
+        """End the process, saying why."""
+        ...
+
+
+@dataclass(slots=True)
+class _Partition:
+    """What is gathered of a partition and not yet handed over."""
+
+    next_offset: int
+    records: list[aiokafka.ConsumerRecord] = field(default_factory=list)
+    bytes: int = 0
+    gathered_since: float = 0.0
+    in_flight: Message | None = None
+    done_to: int = -1  # greatest offset that the agent is done with
+    progress_at: float = field(default_factory=time.monotonic)
+
+
+class BatchThread(driver.AIOKafkaConsumerThread):
+    """The thread that fetches; sees committed transactions only, so that an aborted producer's events do not count."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+
+class BatchConsumer(driver.Consumer):
+    """Gathers, hands over, and waits for the agent to be done."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.stage: Stage = self.transport.stage  # type: ignore[attr-defined]
+        self._partitions: dict[TP, _Partition] = {}
+        self._epoch = 0
+        self._released = asyncio.Event()
+        threading.Thread(target=self._watch, name="stall-watchdog", daemon=True).start()
+
+    def _new_consumer_thread(self) -> BatchThread:
+        return BatchThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """Begin where the stage says, after every rebalance."""
+        self._epoch += 1
+        self._partitions = {}
+        tps = {tp for tp in self.assignment() if tp.topic == self.stage.topic}
+        try:
+            positions = await self.stage.positions(tps, self._epoch)
+            await self.seek_wait(dict(positions))
+        except Exception as exc:
+            self.stage.fatal(exc)
+        self._partitions = {tp: _Partition(offset, done_to=offset - 1) for tp, offset in positions.items()}
+
+    async def _drain_messages(self, fetcher: Fetcher) -> None:  # type: ignore[override]
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
+                if not self.flow_active:
+                    await self.wait_first(self.can_resume_flow.wait(), fetcher._stopped.wait())
+                    continue
+                await self._hand_over()
+                await self._gather()
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        except KafkaError as exc:
+            self.stage.fatal(
+                Halt(
+                    f"{self.stage.topic}: {type(exc).__name__}: {exc}. Where the offset is gone, events have expired "
+                    "before they were priced: see docs/reliability.md"
+                )
+            )
+        except Exception as exc:
+            self.stage.fatal(exc)
+
+    async def _gather(self) -> None:
+        """Take what the fetcher has for partitions that have room, for as long as no batch is due."""
+        room = {
+            tp
+            for tp in self._get_active_partitions()
+            if tp in self._partitions and not self._is_full(self._partitions[tp])
+        }
+        if not room:
+            self._released.clear()
+            await self.wait_first(self._released.wait(), asyncio.sleep(0.05))
+            return
+        epoch = self._epoch
+        fetched = await self._getmany(room, self._patience())
+        if epoch != self._epoch or not self.flow_active:
+            return
+        for key, records in (fetched or {}).items():
+            tp = TP(key.topic, key.partition)
+            state = self._partitions[tp]
+            new = [r for r in records if r.offset >= state.next_offset]
+            if new:
+                if not state.records:
+                    state.gathered_since = time.monotonic()
+                state.records += new
+                state.bytes += _bytes(new)
+                state.next_offset = new[-1].offset + 1
+
+    def _is_full(self, state: _Partition) -> bool:
+        return len(state.records) >= self.stage.block_events or state.bytes >= BATCH_BYTES
+
+    def _patience(self) -> float:
+        """Seconds that a fetch may wait for records before a batch is due."""
+        now = time.monotonic()
+        waiting = [s.gathered_since + self.stage.block_seconds - now for s in self._partitions.values() if s.records]
+        return min(max(min(waiting, default=0.2), 0.01), 0.2)
+
+    async def _hand_over(self) -> None:
+        now = time.monotonic()
+        for tp, state in list(self._partitions.items()):
+            due = self._is_full(state) or (state.records and now - state.gathered_since >= self.stage.block_seconds)
+            if due and state.in_flight is None:
+                count = self.stage.block_events
+                records, state.records = state.records[:count], state.records[count:]
+                state.bytes = _bytes(state.records)
+                message = self._batch_message(tp, records)
+                state.in_flight = message
+                await self.wait_first(self.callback(message), self.suspend_flow.wait())
+        await asyncio.sleep(0)
+
+    def _batch_message(self, tp: TP, records: list[aiokafka.ConsumerRecord]) -> ConsumerMessage:
+        last = records[-1]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000,
+            last.timestamp_type,
+            [],
+            None,
+            Batch(tp, records, self._epoch),  # type: ignore[arg-type]
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,  # a stream drops messages of another generation
+        )
+
+    def ack(self, message: Message) -> bool:
+        """The agent is done with a batch, or a stream has dropped it as stale."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        state = self._partitions.get(message.tp)
+        if state is not None and state.in_flight is message:
+            state.in_flight = None
+            state.done_to = message.offset
+            state.progress_at = time.monotonic()
+        self._released.set()
+        return True
+
+    async def commit_batch(self, batch: Batch) -> None:
+        """Commit the end of a batch, for lag monitors."""
+        if batch.epoch == self._epoch:
+            await self._commit({batch.tp: batch.records[-1].offset + 1})
+
+    def lag(self) -> dict[TP, int]:
+        """Records of each assigned partition that the agent is not done with."""
+        behind = {}
+        for tp, state in list(self._partitions.items()):
+            try:
+                highwater = self.highwater(tp)
+            except (AssertionError, KafkaError):
+                continue  # between two assignments aiokafka knows no partition
+            if highwater is not None:
+                behind[tp] = max(0, highwater - state.done_to - 1)
+        return behind
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's own livelock detector counts messages, not batches: `_watch` takes its place."""
+
+    def _watch(self) -> None:
+        """A thread, so that a blocked event loop is seen too."""
+        patience = self.stage.stall_seconds
+        while not self._stopped.is_set():
+            time.sleep(min(1.0, patience / 4))
+            now = time.monotonic()
+            for tp, behind in self.lag().items():
+                state = self._partitions.get(tp)
+                if state is None or behind == 0 or not self.flow_active:
+                    if state is not None:
+                        state.progress_at = now
+                elif now - state.progress_at > patience:
+                    self.stage.fatal(
+                        Halt(
+                            f"{tp.topic} partition {tp.partition}: {behind} records behind and no progress for "
+                            f"{patience:g} s (SPEND_STALL_SECONDS); the process ends so that another can take over"
+                        )
+                    )
+
+
+def _bytes(records: list[aiokafka.ConsumerRecord]) -> int:
+    return sum(r.serialized_value_size for r in records)  # a tombstone counts -1
+
+
+class BatchTransport(driver.Transport):
+    """The aiokafka transport with the batch consumer, feeding `stage`."""
+
+    Consumer = BatchConsumer
+
+    def __init__(self, app: faust.App, stage: Stage) -> None:
+        super().__init__(app.conf.broker_consumer, app, loop=None)
+        self.stage = stage
+
+
+class BatchSchema(faust.Schema):
+    """No decoding: the agent gets the `Batch`."""
+
+    def compile(self, app: Any, **_: Any) -> Any:  # type: ignore[override]
+        async def decode(message: Message, *, propagate: bool = False) -> Any:
+            return app.create_event(None, message.value, message.headers, message)
+
+        return decode
