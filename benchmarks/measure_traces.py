@@ -40,7 +40,9 @@ def requests(name: str, data: Path) -> pl.DataFrame:
     """The trace as `spendstream produce` reads it: time, input_tokens, output_tokens, cache_read_input_tokens."""
     trace = TRACES[name]
     assign = Assignment(trace.source, trace.provider, trace.model, ("-",), ("-",))
-    portion = trace.read(Input(str(data / SOURCES[name][0])).stream, assign, start=None, now=datetime(2026, 1, 1, tzinfo=UTC))
+    portion = trace.read(
+        Input(str(data / SOURCES[name][0])).stream, assign, start=None, now=datetime(2026, 1, 1, tzinfo=UTC)
+    )
     wanted = ["time", "input_tokens", "output_tokens", "cache_read_input_tokens"]
     return pl.DataFrame(pl.from_arrow(portion.batch.select(wanted)))
 

@@ -60,8 +60,9 @@ def _seeded(data: bytes, x: int, y: int) -> tuple[int, int]:
 def _murmur(data: bytes, a: int, b: int) -> tuple[int, int]:
     size = len(data)
     if size <= 16:
+        a = _mix(a * _K1 & _M) * _K1 & _M
         c = (b * _K1 + _short(data)) & _M
-        d = _rotate((a + (_word(data, 0) if size >= 8 else c)) & _M, 32)
+        d = _mix((a + (_word(data, 0) if size >= 8 else c)) & _M)
     else:
         c = _pair((_word(data, size - 8) + _K1) & _M, a)
         d = _pair((b + size) & _M, (c + _word(data, size - 16)) & _M)

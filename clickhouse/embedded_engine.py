@@ -5,6 +5,7 @@ costs under a millisecond. Connections run side by side and release the interpre
 """
 
 import fcntl
+import json
 import os
 import re
 import struct
@@ -71,6 +72,18 @@ class Connection:
     def use(self, database: str) -> None:
         """Make `database` the one of names without a database."""
         self._call(self._handle.query, "USE `" + database.replace("\\", "\\\\").replace("`", "\\`") + "`", "Null")
+
+    def values(self, names: Iterable[str]) -> dict[str, str]:
+        """The present values of those settings; names that are no settings are left out."""
+        listed = ", ".join(quoted(name) for name in names)
+        if not listed:
+            return {}
+        sql = f"SELECT name, value FROM system.settings WHERE name IN ({listed}) FORMAT JSONCompactEachRow"
+        return dict(json.loads(row) for row in self.query(sql, "Null", Counters()).splitlines())
+
+    def database(self) -> str:
+        """The database of names without one."""
+        return self.query("SELECT currentDatabase() FORMAT TSVRaw", "Null", Counters()).decode().removesuffix("\n")
 
     def classify(self, sql: str) -> tuple[str, int]:
         """(READ_ONLY, MUTATING, CONTROL, ... or UNKNOWN; number of statements) of `sql`, without running it."""

@@ -6,7 +6,10 @@ when it is repeated, and servers' defaults differ between versions; so all that 
 
 TOKEN_WINDOW = 100_000  # tokens that every table remembers; the migrations set it
 
-# The whole block is one insert block, whatever its size: a token is remembered per block and per month that it touches.
+# Tokens that every table remembers; an insert takes one for each month that its block touches.
+TOKEN_WINDOW = 100_000
+
+# The whole block is one insert block, whatever its size.
 INSERT_SETTINGS: dict[str, str] = {
     "async_insert": "0",  # no buffer in the server: an answer means the parts are there
     "wait_end_of_query": "1",  # answer after the views too; an error after half the work must not look like success

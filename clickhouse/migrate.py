@@ -1,9 +1,9 @@
 """The schema of ClickHouse as numbered migrations, applied and reversed one by one.
 
-A migration is two files, `0001_name.up.sql` and `0001_name.down.sql`: statements that end with `;` at a line's end, with
-`$database`, `$on_cluster`, `$replicated`, `$deduplication`, `$durability` and the retention settings filled in. What was
-done is a row in `<database>.migrations`, with the digest of both files, so that a file edited afterwards is noticed.
-Every statement can be repeated: a migration that was cut short is finished by running it again.
+A migration is two files, `0001_name.up.sql` and `0001_name.down.sql`: statements that end with `;` at a line's end, in
+which `$database`, `$on_cluster`, `$replicated`, `$deduplication`, `$durability` and the retention settings are filled
+in. What was done is a row in `<database>.migrations`, with the digest of both files, so that a file edited afterwards
+is noticed. Every statement can be repeated: a migration that was cut short is finished by running it again.
 """
 
 import hashlib
@@ -16,10 +16,10 @@ from string import Template
 
 from clickhouse_connect.driver.client import Client
 
+from clickhouse.insert_settings import TOKEN_WINDOW
 from streams.errors import SpendError
 from streams.settings import Settings
 
-DEDUPLICATION_WINDOW = 100_000  # insert tokens remembered by each table that is inserted into under a token
 REPLICATED_WINDOW_SECONDS = 35 * 24 * 3600  # as long as spend.priced is kept; ClickHouse's own default is an hour
 
 # Table -> (its retention setting, expression of the row's time), to follow a setting that is changed later.
@@ -93,10 +93,10 @@ def statements(template: str, settings: Settings) -> list[str]:
     """The SQL statements of one file under these settings, comments taken out."""
     cluster = settings.clickhouse_cluster
     deduplication = (
-        f"replicated_deduplication_window = {DEDUPLICATION_WINDOW}, "
+        f"replicated_deduplication_window = {TOKEN_WINDOW}, "
         f"replicated_deduplication_window_seconds = {REPLICATED_WINDOW_SECONDS}"
         if cluster
-        else f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
+        else f"non_replicated_deduplication_window = {TOKEN_WINDOW}"
     )
     text = Template(_without_comments(template)).substitute(
         database=settings.clickhouse_database,
@@ -107,6 +107,7 @@ def statements(template: str, settings: Settings) -> list[str]:
         raw_retention_days=settings.raw_retention_days,
         rollup_retention_days=settings.rollup_retention_days,
     )
+    text = re.sub(r"(?<=\S) +(?= |$)", "", text, flags=re.MULTILINE)  # what an empty $on_cluster leaves
     return [statement.strip() for statement in re.split(r";\s*$", text, flags=re.MULTILINE) if statement.strip()]
 
 
@@ -124,8 +125,8 @@ def applied(client: Client, settings: Settings) -> dict[int, Applied]:
     if not exists:
         return {}
     rows = client.query(
-        f"SELECT number, argMax(name, step), argMax(digest, step), toString(argMax(at, step)) FROM {database}.migrations "
-        "GROUP BY number HAVING argMax(action, step) = 'up' ORDER BY number"
+        "SELECT number, argMax(name, step), argMax(digest, step), toString(argMax(at, step)) "
+        f"FROM {database}.migrations GROUP BY number HAVING argMax(action, step) = 'up' ORDER BY number"
     ).result_rows
     done = {row[0]: Applied(*row) for row in rows}
     known = {migration.number: migration for migration in migrations()}
@@ -166,7 +167,8 @@ def up(client: Client, settings: Settings, undone: Undone, dry_run: bool = False
     for statement in statements(_HISTORY, settings):
         client.command(statement)
     for migration, steps in plan:
-        _run(client, settings, migration, steps, "up", undone)
+        _check_views(client, settings, migration, undone)
+        _run(client, settings, migration, steps, "up")
     _follow_retention(client, settings)
     return plan
 
@@ -183,7 +185,8 @@ def down(
     plan = [(migration, statements(migration.down, settings)) for migration in last]
     if not dry_run:
         for migration, steps in plan:
-            _run(client, settings, migration, steps, "down", undone)
+            _check_views(client, settings, migration, undone)
+            _run(client, settings, migration, steps, "down")
     return plan
 
 
@@ -204,12 +207,13 @@ SETTINGS $durability;
 """
 
 
-def _run(
-    client: Client, settings: Settings, migration: Migration, steps: list[str], action: str, undone: Undone
-) -> None:
-    database = settings.clickhouse_database
-    if migration.touches_views and _has_rows(client, database) and (what := undone()):
+def _check_views(client: Client, settings: Settings, migration: Migration, undone: Undone) -> None:
+    if migration.touches_views and _has_rows(client, settings.clickhouse_database) and (what := undone()):
         raise SpendError(f"migration {migration.label} touches views: {what}")
+
+
+def _run(client: Client, settings: Settings, migration: Migration, steps: list[str], action: str) -> None:
+    database = settings.clickhouse_database
     for statement in steps:
         client.command(statement)
     client.command(
@@ -237,12 +241,11 @@ def _has_rows(client: Client, database: str) -> bool:
 
 def _follow_retention(client: Client, settings: Settings) -> None:
     database, cluster = settings.clickhouse_database, settings.clickhouse_cluster
-    ddl = dict(
-        client.query(
-            "SELECT name, create_table_query FROM system.tables WHERE database = {database:String}",
-            parameters={"database": database},
-        ).result_rows
-    )
+    tables = client.query(
+        "SELECT name, create_table_query FROM system.tables WHERE database = {database:String}",
+        parameters={"database": database},
+    ).result_rows
+    ddl = {name: query for name, query in tables}
     for table, (setting, time) in RETENTION.items():
         days = getattr(settings, setting)
         kept = re.search(r"\bTTL .*?toIntervalDay\((\d+)\)", ddl.get(table, ""), flags=re.DOTALL)

@@ -184,7 +184,7 @@ class Sink:
     def run(self) -> None:
         """Insert until `stop`; then finish what is under way."""
         self._consumer.subscribe([topics.PRICED], on_assign=self._assigned, on_revoke=self._gone, on_lost=self._gone)
-        polled = time.monotonic()
+        polled = observed = time.monotonic()
         try:
             while not self._stopping.is_set():
                 message = self._consumer.poll(0.1)
@@ -197,6 +197,9 @@ class Sink:
                 if message is not None:
                     self._hand_over(message)
                 self._resume()
+                if now - observed > 1.0:
+                    self._observe_lag()
+                    observed = now
         except Exception as exc:
             fatal(exc)
         finally:
@@ -221,7 +224,9 @@ class Sink:
     def _connect(self) -> Client:
         for attempt in range(1_000_000):
             try:
-                return connect(self._settings)
+                client = connect(self._settings)
+                client.database = self._settings.clickhouse_database
+                return client
             except Unreachable as exc:
                 pause = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
                 log.warning("%s; again in %g s", exc, pause)
@@ -284,9 +289,8 @@ class Sink:
                 self._consumer.resume([TopicPartition(topics.PRICED, part.partition)])
                 part.paused = False
 
-    def observe_lag(self) -> None:
-        """Set the lag metric from the consumer's own watermarks."""
-        for partition in list(self._parts):
+    def _observe_lag(self) -> None:
+        for partition in self._parts:
             tp = TopicPartition(topics.PRICED, partition)
             _, end = self._consumer.get_watermark_offsets(tp, cached=True)
             at = self._consumer.position([tp])[0].offset

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import fastavro
@@ -86,6 +87,22 @@ def _named(prefix: bytes) -> str:
     return f"the schema with id {schema_id_of(prefix)}"
 
 
+def read_fields(writer: Writer, value: bytes) -> tuple[dict[str, Any], str | None]:
+    """As many fields of a record as can be read, by the writer's names, and what is wrong after them, if anything."""
+    body = BytesIO(value)
+    body.seek(len(writer.prefix))
+    fields: dict[str, Any] = {}
+    for name, schema in writer.fields:
+        at = body.tell()
+        try:
+            fields[name] = fastavro.schemaless_reader(body, schema, None)
+        except Exception as exc:
+            why = "its bytes end" if isinstance(exc, EOFError) else f"it is not valid ({exc})"
+            return fields, f"field {name} (byte {at} of {len(value)}): {why}"
+    left = len(value) - body.tell()
+    return fields, f"{left:,} bytes are left over after the record's end" if left else None
+
+
 def encode_event(event: Mapping[str, Any], prefix: bytes | None = None) -> bytes:
     """One event, prefix and body.
 
@@ -137,7 +154,7 @@ def encode_batch(batch: pa.RecordBatch, prefix: bytes | None = None) -> list[byt
     offsets = np.frombuffer(offsets_buffer, np.int32)[: len(bodies) + 1].tolist()
     data = data_buffer.to_pybytes()
     head = current_prefix() if prefix is None else prefix
-    return [head + data[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    return [head + data[start:end] for start, end in pairwise(offsets)]
 
 
 @lru_cache

@@ -21,6 +21,8 @@ _PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "s
 _PREFIX_TYPES = {CONFLUENT_SIZE: ("boolean", "float")}
 _SINGLE_OBJECT_TYPES = ("long", "double")
 
+_NAME = {"name": "UsageEvent", "namespace": "spendstream.v1"}  # a writer may call the record what it likes
+
 
 class Unresolvable(ValueError):
     """Records of this schema can never become usage events; the message says why."""
@@ -77,15 +79,16 @@ def resolve(schema: str, prefix: bytes) -> Writer:
     """
     try:
         plain = without(json.loads(schema), "doc")
-        expanded = expand_schema(plain)
+        expanded: Any = expand_schema(plain)
         bare = without(plain, "logicalType")
-        parsed = fastavro.parse_schema(bare)
+        bare_expanded: Any = expand_schema(bare)
+        parsed = fastavro.parse_schema({**bare, **_NAME} if isinstance(bare, dict) else bare)
     except Exception as exc:
         raise Unresolvable(f"it is not an Avro schema: {exc}") from exc
     if not isinstance(expanded, dict) or expanded.get("type") not in ("record", "error"):
         raise Unresolvable("it is not the schema of a record")
     columns = _columns(expanded["fields"])
-    bare_fields = expand_schema(bare)["fields"]
+    bare_fields = bare_expanded["fields"]
     joined = None
     if columns is not None and all(_columnar(f["type"]) for f in bare_fields):
         joined = _joined(bare, prefix)
@@ -180,7 +183,9 @@ def _joined(record: dict[str, Any], prefix: bytes) -> str:
         {"name": "separator", "type": "double"},
     ]
     items = {**record, "fields": fields}
-    return json.dumps({"type": "record", "name": "Joined", "fields": [{"name": "records", "type": _array(items)}]})
+    return json.dumps(
+        {"type": "record", "name": "SpendstreamJoined", "fields": [{"name": "records", "type": _array(items)}]}
+    )
 
 
 def _array(items: Any) -> dict[str, Any]:

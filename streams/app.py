@@ -53,7 +53,7 @@ def price_app(settings: Settings, stage: PriceStage) -> faust.App:
         async for batch in batches:
             try:
                 await stage.process(batch)
-                await _consumer(app).commit_batch(batch)
+                await _consumer(app).done(batch)
             except Exception as exc:
                 stage.fatal(exc)
 

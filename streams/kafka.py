@@ -60,7 +60,8 @@ def topic_ids(settings: Settings, *names: str) -> dict[str, str]:
         Halt: a topic does not exist.
         Unreachable: the broker does not answer.
     """
-    futures = admin(settings).describe_topics(TopicCollection(list(names)), request_timeout=10)
+    client = admin(settings)  # must live until its futures are done
+    futures = client.describe_topics(TopicCollection(list(names)), request_timeout=10)
     ids = {}
     for name, future in futures.items():
         try:

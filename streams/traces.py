@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from streams.errors import SpendError
-from streams.formats import EPOCH, BadLine, Portion, event_batch
+from streams.event_columns import EPOCH, event_batch
+from streams.formats import BadLine, Portion
 
+COUNTS = ("timestamp", "input_length", "output_length")
 CACHE_BLOCK_TOKENS = 512  # Mooncake's README: each hash id stands for a block of 512 tokens
 
 
@@ -59,7 +62,9 @@ def read_azure_llm(stream: BinaryIO, assign: Assignment, *, start: datetime | No
     good = told.drop_nulls()
     bad = told.filter(pl.any_horizontal(pl.all().is_null()))["line"]
     reason = "wants a time such as 2023-11-16 18:15:46.6805900 and two whole numbers"
-    return Portion(_events(good, assign, start, now), [BadLine(number, reason) for number in bad])
+    return Portion(
+        _events(good, assign, start, now), good["line"].to_numpy(), [BadLine(number, reason) for number in bad]
+    )
 
 
 def read_mooncake(stream: BinaryIO, assign: Assignment, *, start: datetime | None, now: datetime) -> Portion:
@@ -78,14 +83,17 @@ def read_mooncake(stream: BinaryIO, assign: Assignment, *, start: datetime | Non
         SpendError: it is not such a trace.
     """
     lines = stream.read().splitlines()
-    good, bad = [], []
+    good: list[int] = []
+    bad: list[int] = []
     for number, line in enumerate(lines, 1):
         if line.strip():
             (good if _is_request(line) else bad).append(number)
     if not good:
         raise SpendError("this is not a Mooncake trace: timestamp, input_length, output_length, hash_ids are wanted")
-    schema = {"timestamp": pl.Int64, "input_length": pl.Int64, "output_length": pl.Int64, "hash_ids": pl.List(pl.Int64)}
-    said = pl.read_ndjson(b"\n".join(lines[number - 1] for number in good), schema=schema)
+    said = pl.read_ndjson(
+        b"\n".join(lines[number - 1] for number in good),
+        schema={name: pl.Int64() for name in COUNTS} | {"hash_ids": pl.List(pl.Int64())},
+    )
     seen = (
         said.lazy()
         .select(pl.int_range(pl.len()).alias("request"), "hash_ids")
@@ -105,13 +113,13 @@ def read_mooncake(stream: BinaryIO, assign: Assignment, *, start: datetime | Non
         cache_read_input_tokens=pl.min_horizontal(seen * CACHE_BLOCK_TOKENS, "input_length"),
     )
     reason = "wants timestamp, input_length, output_length as whole numbers and hash_ids as a list of them"
-    return Portion(_events(told, assign, start, now), [BadLine(number, reason) for number in bad])
+    return Portion(_events(told, assign, start, now), np.array(good), [BadLine(number, reason) for number in bad])
 
 
 def _is_request(line: bytes) -> bool:
     try:
         said = json.loads(line)
-        counts = [said["timestamp"], said["input_length"], said["output_length"], *said["hash_ids"]]
+        counts = [*(said[name] for name in COUNTS), *said["hash_ids"]]
     except (ValueError, KeyError, TypeError):
         return False
     return all(type(count) is int and 0 <= count < 2**53 for count in counts)

@@ -43,7 +43,7 @@ RELIED_ON: Mapping[type, tuple[str, ...]] = {
         "seek_wait",
         "highwater",
         "verify_event_path",
-        "ack",
+        "force_commit",
     ),
     driver.AIOKafkaConsumerThread: ("_create_worker_consumer",),
 }
@@ -83,7 +83,7 @@ class _Partition:
     records: list[aiokafka.ConsumerRecord] = field(default_factory=list)
     bytes: int = 0
     gathered_since: float = 0.0
-    in_flight: Message | None = None
+    in_flight: bool = False
     done_to: int = -1  # greatest offset that the agent is done with
     progress_at: float = field(default_factory=time.monotonic)
 
@@ -183,13 +183,12 @@ class BatchConsumer(driver.Consumer):
         now = time.monotonic()
         for tp, state in list(self._partitions.items()):
             due = self._is_full(state) or (state.records and now - state.gathered_since >= self.stage.block_seconds)
-            if due and state.in_flight is None:
+            if due and not state.in_flight:
                 count = self.stage.block_events
                 records, state.records = state.records[:count], state.records[count:]
                 state.bytes = _bytes(state.records)
-                message = self._batch_message(tp, records)
-                state.in_flight = message
-                await self.wait_first(self.callback(message), self.suspend_flow.wait())
+                state.in_flight = True
+                await self.wait_first(self.callback(self._batch_message(tp, records)), self.suspend_flow.wait())
         await asyncio.sleep(0)
 
     def _batch_message(self, tp: TP, records: list[aiokafka.ConsumerRecord]) -> ConsumerMessage:
@@ -210,22 +209,22 @@ class BatchConsumer(driver.Consumer):
             generation_id=self.app.consumer_generation_id,  # a stream drops messages of another generation
         )
 
-    def ack(self, message: Message) -> bool:
-        """The agent is done with a batch, or a stream has dropped it as stale."""
-        message.acked = True
-        self._unacked_messages.discard(message)
-        state = self._partitions.get(message.tp)
-        if state is not None and state.in_flight is message:
-            state.in_flight = None
-            state.done_to = message.offset
-            state.progress_at = time.monotonic()
+    async def done(self, batch: Batch) -> None:
+        """The agent is done with a batch: let the partition's next one come, and commit for lag monitors."""
+        if batch.epoch != self._epoch:
+            return
+        state, last = self._partitions[batch.tp], batch.records[-1].offset
+        state.in_flight = False
+        state.done_to = last
+        state.progress_at = time.monotonic()
         self._released.set()
-        return True
+        await self._commit({batch.tp: last + 1})
 
-    async def commit_batch(self, batch: Batch) -> None:
-        """Commit the end of a batch, for lag monitors."""
-        if batch.epoch == self._epoch:
-            await self._commit({batch.tp: batch.records[-1].offset + 1})
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Faust's own bookkeeping counts messages one by one; it is emptied and nothing of it is committed."""
+        self._acked.clear()
+        self._acked_index.clear()
+        return False
 
     def lag(self) -> dict[TP, int]:
         """Records of each assigned partition that the agent is not done with."""

@@ -16,7 +16,7 @@ class _Quiet(WSGIRequestHandler):
         """Scrapes are not worth a log line each."""
 
 
-def serve(host: str, port: int, setting: str, is_ready: Callable[[], bool], refresh: Callable[[], None]) -> None:
+def serve(host: str, port: int, setting: str, is_ready: Callable[[], bool]) -> None:
     """Serve in a thread until the process ends.
 
     Args:
@@ -24,7 +24,6 @@ def serve(host: str, port: int, setting: str, is_ready: Callable[[], bool], refr
         port: the port to bind.
         setting: the variable that sets the port, for the error.
         is_ready: what /ready answers, 200 or 503.
-        refresh: called before metrics are rendered.
 
     Raises:
         SpendError: the port is taken.
@@ -34,7 +33,6 @@ def serve(host: str, port: int, setting: str, is_ready: Callable[[], bool], refr
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path == "/metrics":
-            refresh()
             return render(environ, start_response)
         bodies = {"/health": (True, "status"), "/ready": (is_ready(), "ready")}
         if path not in bodies:

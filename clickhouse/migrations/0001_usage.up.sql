@@ -79,6 +79,7 @@ CREATE TABLE IF NOT EXISTS $database.usage $on_cluster
     source_partition Int32,
     source_offset Int64 CODEC(Delta, LZ4),
     inserted_at DateTime64(3, 'UTC') MATERIALIZED now64(3) CODEC(Delta, LZ4),
+    INDEX by_offset source_offset TYPE minmax GRANULARITY 1,
     INDEX by_id id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX by_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX by_user user TYPE bloom_filter(0.01) GRANULARITY 1,

@@ -1,5 +1,6 @@
 -- How far the sink is, per priced log and partition: block_offset is the last block whose insert was acknowledged, mark
--- the last source offset decided up to it. The counts add up all blocks of that partition up to block_offset.
+-- the last source offset decided up to it. The counts add up all blocks of that partition up to block_offset; all_blocks
+-- those of all partitions as the row was written: how many tokens ago that was.
 CREATE TABLE IF NOT EXISTS $database.progress $on_cluster
 (
     priced_log_id String,
@@ -8,6 +9,7 @@ CREATE TABLE IF NOT EXISTS $database.progress $on_cluster
     block_offset Int64,
     mark Int64,
     blocks UInt64,
+    all_blocks UInt64,
     rows UInt64,
     duplicates UInt64,
     dead_letters Map(LowCardinality(String), UInt64),

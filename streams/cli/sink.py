@@ -27,7 +27,7 @@ def command(
     setup_logging(conf)
     wait_for_brokers(conf)
     sink = Sink(conf, from_earliest)
-    serve(conf.web_host, conf.sink_web_port, "SPEND_SINK_WEB_PORT", lambda: sink.ready, sink.observe_lag)
+    serve(conf.web_host, conf.sink_web_port, "SPEND_SINK_WEB_PORT", lambda: sink.ready)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sink.stop())
     sink.run()

@@ -43,13 +43,16 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="JSON for machines
     """Show each topic: what it carries, how long it is kept, its partitions and id."""
     conf = settings()
     wait_for_brokers(conf)
-    described = admin(conf).describe_topics(TopicCollection([t.name for t in TOPICS]), request_timeout=10)
+    client = admin(conf)  # must live until its futures are done
+    described = client.describe_topics(TopicCollection([t.name for t in TOPICS]), request_timeout=10)
     rows = []
     for topic in TOPICS:
         try:
             there = described[topic.name].result()
             partitions, log_id = str(len(there.partitions)), str(there.topic_id)
-        except KafkaException:
+        except KafkaException as exc:
+            if exc.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise Unreachable(f"Kafka at {conf.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
             partitions, log_id = "missing", ""
         rows.append({"topic": topic.name, "partitions": partitions, "id": log_id, "what": topic.what, **topic.config})
     if as_json:

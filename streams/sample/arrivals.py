@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from streams.formats import EPOCH
+from streams.event_columns import EPOCH
 from streams.sample.organisation import Organisation
 from streams.sample.quantiles import measured
 

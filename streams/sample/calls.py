@@ -1,13 +1,15 @@
 """Calls as usage events: who made them, through what, how they ended, and what they counted."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from streams.formats import event_batch
+from streams.event_columns import event_batch
 from streams.sample.arrivals import DAY_US, NO_CUSTOMER, Arrivals
 from streams.sample.counts import ABORTED, ANSWERED, CAN_FAIL, FAILED, NULL, OK, UNITS, Counts, count
 from streams.sample.organisation import Organisation
@@ -32,6 +34,7 @@ class Calls:
     fate: np.ndarray
     attempt: np.ndarray
     first: np.ndarray  # row of the call that this one tries again, NULL when it is the first
+    spoilt: np.ndarray  # index of what is wrong with the event's record (streams/sample/spoil.py), NULL: nothing
 
     def __len__(self) -> int:
         return len(self.time)
@@ -79,11 +82,15 @@ def draw_calls(org: Organisation, rng: np.random.Generator, arrivals: Arrivals) 
         fate=fate,
         attempt=np.ones(size, np.int64),
         first=np.full(size, NULL),
+        spoilt=np.full(size, NULL),
     )
 
 
-def usage_events(org: Organisation, rng: np.random.Generator, calls: Calls) -> pa.RecordBatch:
-    """One usage event a call, in the same order."""
+def usage_events(org: Organisation, rng: np.random.Generator, calls: Calls, instance: str) -> pa.RecordBatch:
+    """One usage event a call, in the same order.
+
+    `instance` tells this run's sources from any other run's: a source numbers its events.
+    """
     size = len(calls)
     counts = count(org, rng, calls.variant, calls.fate)
     ids = hex_ids(rng, size, 16)
@@ -105,7 +112,8 @@ def usage_events(org: Organisation, rng: np.random.Generator, calls: Calls) -> p
         **_attribution(org, rng, calls),
         **_work(org, rng, calls, counts),
     }
-    given["source"] = given["gateway"].fill_null(pa.scalar("direct"))
+    minted_by = given["gateway"].fill_null(pa.scalar("direct"))
+    given["source"] = pc.binary_join_element_wise(minted_by, instance, "/")
     given["raw_usage"] = _raw_usage(rng, given)
     return event_batch(given, size)
 
@@ -170,6 +178,7 @@ def _attribution(org: Organisation, rng: np.random.Generator, calls: Calls) -> d
     conversation = (user * len(works) + calls.workload) * 2**20 + calls.time // DAY_US
     environment = _pick(rng, list(org.environments.values()), size)
     keys = [f"key-{workload.service}-{name}" for workload in works for name in org.environments]
+    key = np.where(nobody, len(keys), calls.workload * len(org.environments) + environment)
     return {
         "workload": _choose([w.name for w in works], known("workload", calls.workload)),
         "customer": _choose(customers, known("customer", calls.customer)),
@@ -181,7 +190,7 @@ def _attribution(org: Organisation, rng: np.random.Generator, calls: Calls) -> d
         "workflow": _choose([w.workflow for w in works], known("workflow", calls.workload)),
         "agent": _agents(org, rng, calls, nobody),
         "gateway": _choose(list(org.gateways), np.where(nobody | (calls.gateway == _direct(org)), NULL, calls.gateway)),
-        "api_key_id": _choose(keys, calls.workload * len(org.environments) + environment),
+        "api_key_id": _choose([*keys, "key-personal"], key),
         "conversation_id": _named(known("conversation", conversation), "conv_"),
     }
 
@@ -205,7 +214,8 @@ def _work(org: Organisation, rng: np.random.Generator, calls: Calls, counts: Cou
     outcome = np.where(calls.fate == ANSWERED, 0, outcome)
     week = calls.time // (7 * DAY_US)
     teams = sorted({workload.team for workload in org.workloads})
-    tags = [[]] + [
+    tags: list[list[tuple[str, str]]] = [[]]
+    tags += [
         [("cost_center", f"cc-{100 + teams.index(workload.team)}"), *extra]
         for workload in org.workloads
         for extra in ([], [("experiment", "shorter-prompts")])
@@ -222,19 +232,19 @@ def _work(org: Organisation, rng: np.random.Generator, calls: Calls, counts: Cou
 
 def _raw_usage(rng: np.random.Generator, given: dict[str, pa.Array]) -> pa.Array:
     """The usage object as OpenAI sends it, on a tenth of its chats."""
-    frame = pl.DataFrame({name: given[name] for name in ("provider", "input_tokens", "output_tokens")})
-    cached = pl.from_arrow(given["cache_read_input_tokens"])
-    said = pl.format(
-        '{"input_tokens":{},"input_tokens_details":{"cached_tokens":{}},"output_tokens":{}}'.replace("{}", "\0")
-        .replace("{", "{{")
-        .replace("}", "}}")
-        .replace("\0", "{}"),
+    names = ("provider", "input_tokens", "cache_read_input_tokens", "output_tokens")
+    frame = pl.DataFrame({name: pl.from_arrow(given[name]) for name in names})
+    said = pl.concat_str(
+        pl.lit('{"input_tokens":'),
         "input_tokens",
-        "cached",
+        pl.lit(',"input_tokens_details":{"cached_tokens":'),
+        "cache_read_input_tokens",
+        pl.lit('},"output_tokens":'),
         "output_tokens",
+        pl.lit("}"),
     )
     chosen = (pl.col("provider") == "openai") & pl.Series(rng.random(frame.height) < 0.1)
-    return frame.with_columns(cached=cached).select(pl.when(chosen).then(said))["literal"].to_arrow()
+    return frame.select(pl.when(chosen).then(said).alias("raw_usage"))["raw_usage"].to_arrow()
 
 
 def hex_ids(rng: np.random.Generator, size: int, width: int) -> pa.Array:
@@ -258,7 +268,7 @@ def _indices(index: np.ndarray) -> pa.Array:
     return pa.array(index, pa.int64(), mask=index == NULL)
 
 
-def _choose(pool: list[str] | list[str | None], index: np.ndarray) -> pa.Array:
+def _choose(pool: Sequence[str | None], index: np.ndarray) -> pa.Array:
     """The pool's entries at these indices, null at NULL."""
     return pa.array(pool, pa.string()).take(_indices(index))
 

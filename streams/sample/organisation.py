@@ -120,12 +120,15 @@ class Organisation(_Strict):
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
         """The kinds of call in their tiers; weights are within the workload."""
-        return tuple(
-            Variant(index, call, tier, call.weight * share / sum((call.tiers or {"": 1.0}).values()))
-            for index, workload in enumerate(self.workloads)
-            for call in workload.calls
-            for tier, share in (call.tiers.items() if call.tiers else [(None, 1.0)])
-        )
+        found = []
+        for index, workload in enumerate(self.workloads):
+            for call in workload.calls:
+                if call.tiers is None:
+                    found.append(Variant(index, call, None, call.weight))
+                    continue
+                total = sum(call.tiers.values())
+                found.extend(Variant(index, call, t, call.weight * share / total) for t, share in call.tiers.items())
+        return tuple(found)
 
 
 @lru_cache

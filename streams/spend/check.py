@@ -1,8 +1,7 @@
 """What an event may say: bounds, and counts that contradict each other, a column at a time. Pure.
 
-An event that breaks a rule becomes a dead letter: counting it would make sums wrong, or wrap them. The bounds are far
-above what any call has, and low enough that an int64 of picodollars holds a token cost at any published price
-(1e9 tokens at $9,000 a million tokens); the cost of quantities is checked where it is computed.
+An event that breaks a rule becomes a dead letter: counting it would make sums wrong, or wrap them. The bounds are those
+of `schemas.bounds`.
 """
 
 from collections.abc import Iterable
@@ -12,47 +11,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams.spend.decode import Poison
-
-MAX_TOKENS = 10**9
-MAX_QUANTITY = 10**12  # of each quantity: a terabyte in bytes, 31,000 years in seconds
-MAX_REPORTED_PICOS = 10**18  # a million dollars
-MAX_AHEAD_US = 5 * 60 * 1_000_000
-MAX_TEXT_BYTES = 1 << 10
-MAX_RAW_USAGE_BYTES = 64 << 10
-MAX_ENTRIES = 64  # of `quantities` and of `tags`
-EARLIEST_US = 1_420_070_400_000_000  # 2015-01-01
-LATEST_US = 4_102_444_800_000_000  # 2100-01-01
-
-_INT64 = 2**63 - 1
-_NEVER_EMPTY = ("id", "source", "provider", "request_model")
-_TOKENS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "cache_creation_1h_input_tokens",
-    "reasoning_output_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-    "image_input_tokens",
-    "image_output_tokens",
+from schemas.bounds import (
+    COUNTS,
+    EARLIEST_US,
+    LATEST_US,
+    MAX_AHEAD_US,
+    MAX_ENTRIES,
+    MAX_QUANTITY,
+    MAX_TEXT_BYTES,
+    NEVER_EMPTY,
+    PARTS,
+    TIMES,
+    beyond,
+    contradiction,
+    text_limit,
+    too_large,
 )
-_COUNTS: dict[str, int] = {
-    **dict.fromkeys(_TOKENS, MAX_TOKENS),
-    "max_tokens": _INT64,  # a limit that was asked for: some callers ask for the greatest number there is
-    "source_seq": _INT64,
-    "attempt": MAX_TOKENS,
-    "duration_ms": MAX_QUANTITY,
-    "unit_count": MAX_QUANTITY,
-}
-# parts that do not overlap, and what they are part of
-_PARTS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("cache_read_input_tokens", "cache_creation_input_tokens"), "input_tokens"),
-    (("cache_creation_1h_input_tokens",), "cache_creation_input_tokens"),
-    (("audio_input_tokens", "image_input_tokens"), "input_tokens"),
-    (("reasoning_output_tokens", "audio_output_tokens", "image_output_tokens"), "output_tokens"),
-)
+from streams.spend.poison import Poison
 
 
 class _Problems:
@@ -92,51 +67,46 @@ def check(batch: pa.RecordBatch, record_times_us: np.ndarray) -> tuple[np.ndarra
 
 
 def _never_empty(batch: pa.RecordBatch, problems: _Problems) -> None:
-    for name in _NEVER_EMPTY:
-        for row in np.flatnonzero(_text_lengths(batch.column(name)) == 0):
-            problems.add(int(row), "out_of_bounds", f"{name} is empty")
+    for name in NEVER_EMPTY:
+        for row in _where(_text_lengths(batch.column(name)) == 0):
+            problems.add(row, "out_of_bounds", f"{name} is empty")
 
 
 def _lengths(batch: pa.RecordBatch, problems: _Problems) -> None:
     for field in batch.schema:
         column = batch.column(field.name)
         if pa.types.is_string(field.type):
-            limit = MAX_RAW_USAGE_BYTES if field.name == "raw_usage" else MAX_TEXT_BYTES
+            limit = text_limit(field.name)
             lengths = _text_lengths(column)
-            for row in np.flatnonzero(lengths > limit):
-                problems.add(int(row), "too_large", f"{field.name} has {lengths[row]:,} bytes, of at most {limit:,}")
+            for row in _where(lengths > limit):
+                problems.add(row, "too_large", too_large(field.name, int(lengths[row]), limit))
         elif pa.types.is_map(field.type):
             offsets = _offsets(column)
             sizes = np.diff(offsets)
-            for row in np.flatnonzero(sizes > MAX_ENTRIES):
-                problems.add(
-                    int(row), "too_large", f"{field.name} has {sizes[row]:,} entries, of at most {MAX_ENTRIES}"
-                )
-            for texts, what in ((column.keys, "a key"), (column.items, "a value")):
+            for row in _where(sizes > MAX_ENTRIES):
+                problems.add(row, "too_large", too_large(field.name, int(sizes[row]), MAX_ENTRIES, "entries"))
+            for texts in (column.keys, column.items):
                 if not pa.types.is_string(texts.type):
                     continue
                 lengths = _text_lengths(texts)
                 for row, entry in _rows_of(np.flatnonzero(lengths > MAX_TEXT_BYTES), offsets):
-                    problems.add(
-                        row,
-                        "too_large",
-                        f"{what} of {field.name} has {lengths[entry]:,} bytes, of at most {MAX_TEXT_BYTES:,}",
-                    )
+                    what = f"a key or value of {field.name}"
+                    problems.add(row, "too_large", too_large(what, int(lengths[entry]), MAX_TEXT_BYTES))
 
 
 def _times(batch: pa.RecordBatch, record_times_us: np.ndarray, problems: _Problems) -> None:
-    for name in ("time", "start_time", "emitted_at"):
+    for name in TIMES:
         times, known = _numbers(batch.column(name).view(pa.int64()))
-        for row in np.flatnonzero(known & ((times < EARLIEST_US) | (times > LATEST_US))):
+        for row in _where(known & ((times < EARLIEST_US) | (times > LATEST_US))):
             problems.add(
-                int(row), "out_of_bounds", f"{name} is {_instant(times[row])}, not between 2015 and 2100 (microseconds)"
+                row, "out_of_bounds", f"{name} is {_instant(times[row])}, not between 2015 and 2100 (microseconds)"
             )
     times, _ = _numbers(batch.column("time").view(pa.int64()))
     bounded = np.clip(times, EARLIEST_US, LATEST_US)
-    for row in np.flatnonzero((record_times_us >= 0) & (bounded - record_times_us > MAX_AHEAD_US)):
+    for row in _where((record_times_us >= 0) & (bounded - record_times_us > MAX_AHEAD_US)):
         ahead = timedelta(seconds=int(bounded[row] - record_times_us[row]) // 1_000_000)
         problems.add(
-            int(row),
+            row,
             "ahead_of_record",
             f"time {_instant(times[row])} is {ahead} ahead of the record's own timestamp "
             f"{_instant(record_times_us[row])}, more than 5 minutes",
@@ -144,24 +114,15 @@ def _times(batch: pa.RecordBatch, record_times_us: np.ndarray, problems: _Proble
 
 
 def _counts(batch: pa.RecordBatch, problems: _Problems) -> None:
-    for name, most in _COUNTS.items():
-        _bounded(name, batch.column(name), most, "out_of_bounds", problems)
-    _bounded(
-        "reported_cost_picos",
-        batch.column("reported_cost_picos"),
-        MAX_REPORTED_PICOS,
-        "cost_out_of_bounds",
-        problems,
-    )
-
-
-def _bounded(name: str, column: pa.Array, most: int, reason: str, problems: _Problems) -> None:
-    extremes = pc.min_max(column).as_py()
-    if extremes["min"] is None or (extremes["min"] >= 0 and extremes["max"] <= most):
-        return
-    values, known = _numbers(column)
-    for row in np.flatnonzero(known & ((values < 0) | (values > most))):
-        problems.add(int(row), reason, _beyond(name, int(values[row]), most))
+    for name, most in COUNTS.items():
+        column = batch.column(name)
+        extremes = pc.min_max(column).as_py()
+        if extremes["min"] is None or (extremes["min"] >= 0 and extremes["max"] <= most):
+            continue
+        values, known = _numbers(column)
+        reason = "cost_out_of_bounds" if name == "reported_cost_picos" else "out_of_bounds"
+        for row in _where(known & ((values < 0) | (values > most))):
+            problems.add(row, reason, beyond(name, int(values[row]), most))
 
 
 def _quantities(batch: pa.RecordBatch, problems: _Problems) -> None:
@@ -170,7 +131,7 @@ def _quantities(batch: pa.RecordBatch, problems: _Problems) -> None:
     wrong = np.flatnonzero((items < 0) | (items > MAX_QUANTITY))
     for row, entry in _rows_of(wrong, _offsets(column)):
         name = f"quantity {column.keys[entry].as_py()!r}"
-        problems.add(row, "out_of_bounds", _beyond(name, int(items[entry]), MAX_QUANTITY))
+        problems.add(row, "out_of_bounds", beyond(name, int(items[entry]), MAX_QUANTITY))
 
 
 def _repeated_keys(batch: pa.RecordBatch, problems: _Problems) -> None:
@@ -192,7 +153,7 @@ def _repeated_keys(batch: pa.RecordBatch, problems: _Problems) -> None:
 
 
 def _parts(batch: pa.RecordBatch, problems: _Problems) -> None:
-    for parts, whole in _PARTS:
+    for parts, whole in PARTS:
         total = np.zeros(batch.num_rows, np.int64)
         for part in parts:
             if batch.column(part).null_count < batch.num_rows:
@@ -200,17 +161,14 @@ def _parts(batch: pa.RecordBatch, problems: _Problems) -> None:
         if not total.any():
             continue
         values, known = _numbers(batch.column(whole))
-        for row in np.flatnonzero(total > values):
-            said = " + ".join(
-                f"{part} {value:,}" for part in parts if (value := batch.column(part)[int(row)].as_py()) is not None
-            )
-            problems.add(
-                int(row),
-                "contradiction",
-                f"{said} is more than {whole} {values[row]:,}"
-                if known[row]
-                else f"{said} is part of {whole}, which is missing",
-            )
+        for row in _where(total > values):
+            said = {part: count for part in parts if (count := batch.column(part)[row].as_py()) is not None}
+            value = int(values[row]) if known[row] else None
+            problems.add(row, "contradiction", contradiction(said, whole, value))
+
+
+def _where(mask: np.ndarray) -> list[int]:
+    return np.flatnonzero(mask).tolist()
 
 
 def _numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -238,10 +196,6 @@ def _rows_of(entries: np.ndarray, offsets: np.ndarray) -> Iterable[tuple[int, in
     for entry in entries:
         if offsets[0] <= entry < offsets[-1]:
             yield int(np.searchsorted(offsets, entry, side="right")) - 1, int(entry)
-
-
-def _beyond(name: str, value: int, most: int) -> str:
-    return f"{name} is {value:,}: negative" if value < 0 else f"{name} is {value:,}, more than {most:,}"
 
 
 def _instant(us: int) -> str:

@@ -1,7 +1,7 @@
 """Many records of one schema to columns, in one call of pyruhvro. Pure.
 
-The records are joined to one Avro array, each followed by a separator that no record can contain. A record with bytes to
-spare, or with too few, shifts what follows, so that a separator is found wrong or the call fails: either all records
+The records are joined to one Avro array, each followed by a separator that no record can contain. A record with bytes
+to spare, or with too few, shifts what follows, so that a separator is found wrong or the call fails: either all records
 end where they should, or the caller learns that one at least does not.
 """
 
@@ -62,8 +62,8 @@ def align(writer: Writer, rows: pa.StructArray) -> tuple[pa.RecordBatch, dict[in
             if column.symbols is not None:
                 array = _known_symbols(array, column, bad)
             if not field.nullable and array.null_count:
-                for row in np.flatnonzero(array.is_null()):
-                    bad.setdefault(int(row), f"field {field.name} is null, and may not be")
+                for row in np.flatnonzero(array.is_null()).tolist():
+                    bad.setdefault(row, f"field {field.name} is null, and may not be")
             if array.type != field.type:
                 array = array.view(field.type)  # whole microseconds: pyruhvro was not told that they are times
         arrays.append(array)
@@ -74,6 +74,6 @@ def _known_symbols(array: pa.Array, column: Column, bad: dict[int, str]) -> pa.A
     unknown = pc.and_(pc.invert(pc.is_in(array, pa.array(column.symbols))), array.is_valid())
     if column.fallback is not None:
         return pc.if_else(unknown, column.fallback, array)
-    for row in np.flatnonzero(unknown):
-        bad.setdefault(int(row), f"field {column.name} has the symbol {array[int(row)].as_py()!r}, which is not known")
+    for row in np.flatnonzero(unknown).tolist():
+        bad.setdefault(row, f"field {column.name} has the symbol {array[row].as_py()!r}, which is not known")
     return array

@@ -6,21 +6,24 @@ searched for its poison; the rest goes on.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from operator import itemgetter
+from typing import Any, cast
 
+import fastavro
 import numpy as np
 import pyarrow as pa
 
-from schemas.codec import UnknownSchema, WriterSchemas
+from schemas.bounds import MAX_RECORD_BYTES
+from schemas.codec import UnknownSchema, WriterSchemas, read_fields
 from schemas.priced import usage_event_arrow
-from schemas.resolution import Writer
+from schemas.resolution import Writer, row_schema
 from schemas.wire import prefix_size
 from streams.spend.columns import Undecodable, align, read
-from streams.spend.poison import Poison, find_poison, resolve_one_by_one
+from streams.spend.poison import Poison, find_poison, trailing
 
-__all__ = ["MAX_BATCH_BYTES", "MAX_RECORD_BYTES", "Decoded", "Poison", "decode"]
+__all__ = ["MAX_BATCH_BYTES", "Decoded", "Poison", "decode"]
 
-MAX_RECORD_BYTES = 256 << 10
 MAX_BATCH_BYTES = 1 << 30  # columns have 32-bit offsets
 
 
@@ -53,7 +56,9 @@ def decode(values: Sequence[bytes | None], writers: WriterSchemas) -> Decoded:
     groups, poison = _group(values, writers)
     batches, places = [], []
     for writer, positions in groups:
-        chosen = values if len(positions) == len(values) else [values[i] for i in positions]
+        chosen = cast(
+            Sequence[bytes], values if len(positions) == len(values) else [values[i] for i in positions.tolist()]
+        )
         batch, kept, bad = _decode_group(writer, chosen, writers.separator)
         poison += [Poison(int(positions[p.position]), p.reason, p.detail) for p in bad]
         batches.append(batch)
@@ -62,7 +67,7 @@ def decode(values: Sequence[bytes | None], writers: WriterSchemas) -> Decoded:
     if len(batches) == 1:
         return Decoded(batches[0], places[0], poison)
     if not batches:
-        return Decoded(usage_event_arrow().empty_table().to_batches()[0], np.empty(0, np.int64), poison)
+        return Decoded(pa.RecordBatch.from_pylist([], schema=usage_event_arrow()), np.empty(0, np.int64), poison)
     joined, order = pa.concat_batches(batches), np.concatenate(places)
     ascending = np.argsort(order, kind="stable")
     return Decoded(joined.take(pa.array(ascending)), order[ascending], poison)
@@ -74,13 +79,13 @@ def _group(
     """Positions by the schema that wrote them, and what names none."""
     if not values:
         return [], []
-    present = values if None not in values else [v for v in values if v is not None]
+    present = cast(Sequence[bytes], values if None not in values else [v for v in values if v is not None])
     lengths = np.fromiter(map(len, present), np.int64, len(present))
     if int(lengths.sum()) > MAX_BATCH_BYTES:
         raise ValueError(f"a batch of {int(lengths.sum()):,} bytes: take at most {MAX_BATCH_BYTES:,} together")
     size = prefix_size(values[0] or b"")
     if size and len(present) == len(values) and int(lengths.max()) <= MAX_RECORD_BYTES:
-        prefixes = set(map(itemgetter(slice(0, size)), values))
+        prefixes: set[bytes] = set(map(itemgetter(slice(0, size)), present))
         if len(prefixes) == 1:
             try:
                 return [(writers.find(prefixes.pop()), np.arange(len(values)))], []
@@ -132,7 +137,7 @@ def _decode_group(
     except Undecodable:
         poison = find_poison(writer, values, 0, separator)
         kept = np.delete(np.arange(len(values)), [p.position for p in poison])
-        rows = read(writer, [values[i] for i in kept], separator)
+        rows = read(writer, [values[i] for i in kept.tolist()], separator)
     batch, bad = align(writer, rows)
     if not bad:
         return batch, kept, poison
@@ -140,3 +145,31 @@ def _decode_group(
     fine[list(bad)] = False
     poison += [Poison(int(kept[row]), "undecodable", detail) for row, detail in bad.items()]
     return batch.filter(pa.array(fine)), kept[fine], poison
+
+
+def _resolve_one_by_one(writer: Writer, values: Sequence[bytes]) -> tuple[pa.RecordBatch, np.ndarray, list[Poison]]:
+    """Records of a schema that only fastavro can read, resolved by it against the current one."""
+    events: list[dict[str, Any]] = []
+    kept: list[int] = []
+    poison: list[Poison] = []
+    for i, value in enumerate(values):
+        body = BytesIO(value)
+        body.seek(len(writer.prefix))
+        try:
+            event = cast(dict[str, Any], fastavro.schemaless_reader(body, writer.schema, row_schema()))
+        except Exception as exc:
+            poison.append(Poison(i, "undecodable", read_fields(writer, value)[1] or str(exc)))
+            continue
+        if left := len(value) - body.tell():
+            poison.append(trailing(i, left))
+            continue
+        events.append(event)
+        kept.append(i)
+    schema = usage_event_arrow()
+    arrays = [pa.array([_plain(event[f.name]) for event in events], f.type) for f in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema), np.array(kept, np.int64), poison
+
+
+def _plain(value: object) -> object:
+    """A map as pyarrow wants it."""
+    return list(value.items()) if isinstance(value, dict) else value

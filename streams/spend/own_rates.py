@@ -8,7 +8,6 @@ provider. Two rates between which that leaves no order are a mistake and are ref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from functools import lru_cache
@@ -97,10 +96,8 @@ class Rate(Priced):
             and self.tier in ("*", tier)
         )
 
-    def says(self) -> frozenset[str] | None:
-        """The buckets and quantities that the rate prices; None for all (a percentage)."""
-        if self.factor is not None:
-            return None
+    def says(self) -> frozenset[str]:
+        """The buckets and quantities that the rate has a price for; a percentage has none and is about all."""
         return frozenset(self.per_million_tokens) | frozenset(self.per_unit)
 
 
@@ -116,45 +113,41 @@ class Own:
 def apply(rates: Iterable[Rate], at: datetime, published: Sheet | None) -> Own | None:
     """Lay the rates that match a call over its published sheet; None when no rate applies at the instant."""
     ranked = sorted((r for r in rates if r.active(at)), key=lambda rate: rate.specificity, reverse=True)
-    if not ranked:
-        return None
     base = published or Sheet()
-    names_tokens = {b for rate in ranked for b in rate.per_million_tokens}
-    kept = {b: s for b, s in base.tokens.items() if not _superseded(b, names_tokens)}
+    named = {bucket for rate in ranked for bucket in rate.per_million_tokens}
+    kept = {bucket: steps for bucket, steps in base.tokens.items() if not _superseded(bucket, named)}
     tokens: dict[str, Steps] = {}
     quantities: dict[str, Fraction] = {}
-    used: dict[str, None] = {}
+    used: set[str] = set()
     on_published = False
-    for bucket in {**kept, **dict.fromkeys(names_tokens)}:
-        rate, steps, factor = _winner(ranked, bucket, lambda r: r.tokens().get(bucket))  # noqa: B023
-        used.update(dict.fromkeys(rate))
-        price = steps if steps is not None else kept.get(bucket)
-        on_published |= steps is None and price is not None
-        if price is not None:
-            tokens[bucket] = price.times(factor)
-    for name in {**base.quantities, **dict.fromkeys(n for rate in ranked for n in rate.per_unit)}:
-        rate, amount, factor = _winner(ranked, name, lambda r: r.quantities().get(name))  # noqa: B023
-        used.update(dict.fromkeys(rate))
-        unit = amount if amount is not None else base.quantities.get(name)
-        on_published |= amount is None and unit is not None
-        if unit is not None:
-            quantities[name] = unit * factor
-    ids = tuple(rate.id for rate in ranked if rate.id in used)
-    return Own(Sheet(tokens, quantities, base.floors), ids, on_published) if tokens or quantities else None
+    for bucket in dict.fromkeys([*kept, *named]):
+        factor, owner, ids = _decide(ranked, bucket)
+        steps = owner.tokens()[bucket] if owner else kept[bucket]
+        tokens[bucket] = steps.times(factor)
+        used |= ids
+        on_published |= owner is None
+    for name in dict.fromkeys([*base.quantities, *(name for rate in ranked for name in rate.per_unit)]):
+        factor, owner, ids = _decide(ranked, name)
+        quantities[name] = (owner.quantities()[name] if owner else base.quantities[name]) * factor
+        used |= ids
+        on_published |= owner is None
+    if not used:
+        return None
+    return Own(Sheet(tokens, quantities, base.floors), tuple(r.id for r in ranked if r.id in used), on_published)
 
 
-def _winner(ranked: list[Rate], name: str, price_of):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """(ids used, the rate's own price or None, factor): a percentage applies to the next less specific price."""
-    ids: list[str] = []
-    factor = Fraction(1)
+def _decide(ranked: Sequence[Rate], name: str) -> tuple[Fraction, Rate | None, set[str]]:
+    """How a bucket or quantity is priced: the factor of the most specific percentage, and the rate whose price it changes.
+
+    A percentage changes the next less specific price; without one (None) it changes the published price.
+    """
+    factor, ids = Fraction(1), set()
     for rate in ranked:
-        if rate.factor is not None:
-            if not ids:
-                ids.append(rate.id)
-                factor = rate.factor
-        elif name in (rate.says() or ()):
-            return [*ids, rate.id], price_of(rate), factor
-    return ids, None, factor
+        if rate.factor is None and name in rate.says():
+            return factor, rate, ids | {rate.id}
+        if rate.factor is not None and not ids:
+            factor, ids = rate.factor, {rate.id}
+    return factor, None, ids
 
 
 def _superseded(bucket: str, named: set[str]) -> bool:
@@ -190,7 +183,7 @@ def _tie(one: Rate, other: Rate) -> bool:
         and (one.effective_from is None or other.effective_to is None or one.effective_from < other.effective_to)
         and (other.effective_from is None or one.effective_to is None or other.effective_from < one.effective_to)
         and _windows_meet(one, other)
-        and (says is None or also is None or bool(says & also))
+        and (one.factor is not None or other.factor is not None or bool(says & also))
     )
 
 
@@ -224,8 +217,3 @@ def _globs_meet(one: str, other: str) -> bool:
     if other[0] == "*":
         return _globs_meet(one, other[1:]) or _globs_meet(one[1:], other)
     return (one[0] == other[0] or "?" in (one[0], other[0])) and _globs_meet(one[1:], other[1:])
-
-
-def percent(rate: Rate) -> Decimal | None:
-    """The rate's percentage, a discount negative."""
-    return -rate.discount_percent if rate.discount_percent is not None else rate.markup_percent

@@ -69,11 +69,6 @@ class Subject:
     corrections: tuple[Correction, ...]
 
     @property
-    def known(self) -> bool:
-        """Whether anything is published about the model."""
-        return self.model is not None or any(c.replace or c.per_unit or c.per_million_tokens for c in self.corrections)
-
-    @property
     def name(self) -> str:
         """The published model's id, or the reference when only corrections know it."""
         return self.model.id if self.model is not None else self.reference
@@ -116,8 +111,11 @@ class Published:
             correction
             for about in dict.fromkeys((provider, owner))
             for correction in self.corrections.get(about, ())
-            if (model is not None and any(fnmatchcase(model.id, pattern) for pattern in correction.models))
-            or any(fnmatchcase(spelling, pattern) for pattern in correction.names for spelling in spellings)
+            if (about == provider or correction.tier == STANDARD)  # tiers and regions are the reseller's own affair
+            and (
+                (model is not None and any(fnmatchcase(model.id, pattern) for pattern in correction.models))
+                or any(fnmatchcase(spelling, pattern) for pattern in correction.names for spelling in spellings)
+            )
         ]
         return Subject(provider, spellings[-1], owner, model, how, tuple(relevant))
 
@@ -140,6 +138,8 @@ class Published:
                 same = {b: source for b, name in correction.same_as.items() if (source := sheet.leaf(name)) is not None}
                 sheet = sheet.amended(same, {})
                 steps.append(f"{correction.id}: {', '.join(f'{b} as {a}' for b, a in correction.same_as.items())}")
+            if correction.floors:
+                sheet = sheet.amended({}, {}, correction.floors)
             if correction.regions and correction.multiply is not None:
                 sheet = _scaled(sheet, correction)
                 rate_id += f"@{(region or '').lower()}"
@@ -152,7 +152,7 @@ class Published:
             sheet = _sheet(subject.model.get_prices(at))
             steps.append(f"standard price of {subject.owner}/{subject.model.id} on {at:%Y-%m-%d} in the default data")
         for correction in active:
-            if correction.tier == STANDARD and (correction.per_million_tokens or correction.per_unit):
+            if correction.tier == STANDARD and (correction.replace or correction.prices):
                 sheet = _laid_over(Sheet() if correction.replace or sheet is None else sheet, correction)
                 steps.append(f"{correction.id}: {correction.why}")
         return sheet
@@ -161,8 +161,9 @@ class Published:
         self, subject: Subject, active: Sequence[Correction], at: datetime, tier: str, sheet: Sheet, steps: list[str]
     ) -> Sheet | None:
         priced = False
-        own = [c for c in active if c.tier == tier and (c.per_million_tokens or c.per_unit)]
-        if subject.model is not None and not any(c.replace for c in own):
+        own = [c for c in active if c.tier == tier and c.prices]
+        resold = subject.owner != subject.provider
+        if subject.model is not None and not resold and not any(c.replace for c in own):
             variant = _variant(subject.model, at, tier)
             if variant is not None:
                 tokens, quantities, how = variant

@@ -119,6 +119,11 @@ class Priced(BaseModel):
             raise ValueError("effective_to must be later than effective_from")
         return self
 
+    @property
+    def prices(self) -> bool:
+        """Whether the entry gives prices of its own."""
+        return bool(self.per_million_tokens or self.per_unit)
+
     def active(self, at: datetime) -> bool:
         """Whether the entry applies at the instant."""
         if (self.effective_from and at < self.effective_from) or (self.effective_to and at >= self.effective_to):
@@ -141,7 +146,8 @@ class Correction(Priced):
     """A reviewed correction of the default prices: what the provider published, where, and when that was checked.
 
     `models` are ids of the default data's models, `names` references as events write them (also of models that the data
-    lacks); both may hold `*`. `replace` starts from an empty sheet, otherwise the prices are laid over the default's.
+    lacks); both may hold `*`. `replace` starts from an empty sheet, otherwise the prices are laid over the default's;
+    `replace` without prices sets the default's aside.
     `same_as` bills a bucket as another one; `multiply` scales `buckets` (all of them unless named).
     """
 

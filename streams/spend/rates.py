@@ -6,11 +6,12 @@ of the week) at which its price changes, each with a rate row; `streams.spend.pr
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from importlib.metadata import version
+from typing import TypeVar, cast
 
 from streams.spend import own_rates
 from streams.spend.model_names import model_references, provider_id
@@ -21,6 +22,7 @@ from streams.spend.service_tiers import served_tier
 
 __all__ = ["Rate", "RateKey", "RateTable", "Resolved", "default_table"]
 
+Form = TypeVar("Form")
 WEEK = 7 * 86400
 _MONDAY = datetime(1970, 1, 5, tzinfo=UTC)  # second 0 of the week
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,10 +68,17 @@ class RateTable:
         self._own = tuple(sorted(own, key=lambda rate: rate.id))
         self._capacity = capacity
         self._plans: OrderedDict[RateKey, tuple[Segment, ...]] = OrderedDict()
+        self._forms: dict[object, object] = {}
         self.version = base_version
         if self._own:
             text = "\n".join(rate.model_dump_json() for rate in self._own)
             self.version += f" + own {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    def compiled(self, form: Callable[["RateTable"], Form]) -> Form:
+        """The table in another form, made once and kept with it."""
+        if form not in self._forms:
+            self._forms[form] = form(self)
+        return cast(Form, self._forms[form])
 
     @property
     def own(self) -> tuple[Rate, ...]:

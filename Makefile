@@ -1,0 +1,44 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test lint bench lock clean
+
+help: ## What one can do
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: .venv/installed ## Make .venv with the locked dependencies
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+		{ echo "spendstream needs Python 3.11, 3.12 or 3.13; set PYTHON=python3.12, for example"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "Python's venv module is missing: apt-get install python3-venv"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## Five weeks of an invented company's traffic through the whole pipeline, and the audit
+	$(BIN)/spendstream demo
+
+up: setup ## The stack on this machine until Ctrl-C (TRAFFIC=50: with 50 live sample events a second)
+	$(BIN)/spendstream up $(if $(TRAFFIC),--traffic $(TRAFFIC))
+
+test: setup ## All tests
+	$(BIN)/python -m pytest
+
+lint: setup ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## Speed, beside an idiomatic Faust app on the same data
+	$(BIN)/python -m benchmarks
+
+lock: ## Resolve the dependencies again (needs uv)
+	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate --no-header \
+		--upgrade pyproject.toml -o requirements.lock
+
+clean: ## Remove .venv and the state of the embedded stack
+	rm -rf .venv .spend

@@ -1,0 +1,50 @@
+"""The one client of ClickHouse, embedded or not: clickhouse-connect over HTTP."""
+
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from streams.errors import SpendError, Unreachable
+from streams.settings import Settings
+
+
+def connect(settings: Settings) -> Client:
+    """A client of SPEND_CLICKHOUSE_URL. Without a session, so that several threads may query side by side.
+
+    No database is chosen: statements name `spend.usage`, and migrations must run before the database exists.
+
+    Raises:
+        SpendError: SPEND_CLICKHOUSE_URL is not an http or https address.
+        Unreachable: nothing answers there, or the user is refused.
+    """
+    url = urlsplit(settings.clickhouse_url)
+    try:
+        port = url.port
+    except ValueError as error:
+        raise SpendError("SPEND_CLICKHOUSE_URL: its port is not a number") from error
+    if url.scheme not in ("http", "https") or not url.hostname or url.username or url.password:
+        raise SpendError(
+            "SPEND_CLICKHOUSE_URL must look like http://host:8123, without a user: "
+            "that is SPEND_CLICKHOUSE_USER and SPEND_CLICKHOUSE_PASSWORD"
+        )
+    place = f"{url.scheme}://{url.hostname}:{port or (8443 if url.scheme == 'https' else 8123)}"
+    try:
+        return clickhouse_connect.get_client(
+            host=url.hostname,
+            port=port or 0,
+            interface=url.scheme,
+            username=settings.clickhouse_user,
+            password=settings.clickhouse_password.get_secret_value(),
+            proxy_path=url.path.strip("/"),
+            autogenerate_session_id=False,
+            client_name="spendstream",
+        )
+    except ClickHouseError as error:
+        if getattr(error, "code", None) in (192, 193, 194, 516):
+            raise Unreachable(
+                f"ClickHouse at {place} refuses the user {settings.clickhouse_user!r}: "
+                "set SPEND_CLICKHOUSE_USER and SPEND_CLICKHOUSE_PASSWORD"
+            ) from None
+        raise Unreachable(f"ClickHouse does not answer at {place}: start it, or set SPEND_CLICKHOUSE_URL") from None

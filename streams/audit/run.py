@@ -1,0 +1,173 @@
+"""How an audit goes: read the log of spend.usage partition by partition, judge, and compare stretch by stretch."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, TopicPartition
+
+from clickhouse.client import connect
+from schemas.codec import WriterSchemas
+from streams import topics
+from streams.audit.compare import compare
+from streams.audit.report import Partition, Report
+from streams.audit.tables import ROLLUPS, Tables
+from streams.blocks import Header
+from streams.kafka import read_range, reader, topic_ids
+from streams.oracle.decode import Decoder
+from streams.oracle.judge import Expected, Oracle
+from streams.oracle.price import OraclePrices
+from streams.settings import Settings
+from streams.spend.rates import RateTable
+
+STRETCH = 250_000  # records judged and compared together
+_TELL_EVERY = 2_000  # records
+
+Tell = Callable[[str, int, int], None]  # what is done, how many of it, of how many
+
+
+def audit(settings: Settings, table: RateTable, writers: WriterSchemas, wait_seconds: float, tell: Tell) -> Report:
+    """Audit what the log holds as the audit begins.
+
+    Args:
+        settings: the settings.
+        table: the rates in force.
+        writers: the schemas of the wire.
+        wait_seconds: how long to wait for the sink to insert what the log held.
+        tell: is told of the progress.
+
+    Raises:
+        Halt: a topic is missing, or records expire while they are read.
+        Unreachable: Kafka or ClickHouse does not answer.
+    """
+    tables = Tables(connect(settings), settings.clickhouse_database)
+    log_id = topic_ids(settings, topics.USAGE)[topics.USAGE]
+    since = tables.kept_since(settings.raw_retention_days)
+    decoder, prices = Decoder(writers), OraclePrices(table)
+    consumer = reader(settings, "spendstream-audit")
+    partitions = []
+    try:
+        for number in sorted(consumer.list_topics(topics.USAGE, timeout=10).topics[topics.USAGE].partitions):
+            start, end = consumer.get_watermark_offsets(TopicPartition(topics.USAGE, number), timeout=10)
+            partitions.append(Partition(number, start, end))
+        total, done = sum(p.end - p.start for p in partitions), 0
+        deadline = time.monotonic() + wait_seconds
+        for partition in partitions:
+            one = _PartitionAudit(
+                partition=partition,
+                log_id=log_id,
+                oracle=Oracle(decoder, prices, settings.dedup_horizon),
+                horizon=settings.dedup_horizon,
+                version=table.version,
+                kept_since_us=int(np.datetime64(since, "us").astype(np.int64)),
+                deadline=deadline,
+                tables=tables,
+            )
+            for read in one.judge(consumer):
+                tell("records", done + read, total)
+            one.compare_decisions(consumer)
+            done += partition.end - partition.start
+        tell("records", total, total)
+    finally:
+        consumer.close()
+    rollups = []
+    for number, name in enumerate(ROLLUPS):
+        tell("rollups", number, len(ROLLUPS))
+        rollups.append(tables.rollup(name, since))
+    tell("rollups", len(ROLLUPS), len(ROLLUPS))
+    return Report(
+        log_id=log_id,
+        price_version=table.version,
+        partitions=partitions,
+        gone=tables.other_logs(log_id),
+        rollups=rollups,
+        kept_since=since.isoformat(),
+    )
+
+
+@dataclass
+class _PartitionAudit:
+    """One partition of the log, its raw rows and its blocks."""
+
+    partition: Partition
+    log_id: str
+    oracle: Oracle
+    horizon: int
+    version: str
+    kept_since_us: int
+    deadline: float  # of time.monotonic: no longer is the sink waited for
+    tables: Tables
+    duplicates: list[np.ndarray] = field(default_factory=list)
+    dead: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def judge(self, consumer: Consumer) -> Iterator[int]:
+        """Judge every record and compare stretch by stretch; yields now and then how many offsets are behind it."""
+        number, start, end = self.partition.number, self.partition.start, self.partition.end
+        if start > 0:
+            # Repeats of what has expired are recognised too, so those identities are taken from the raw rows.
+            for source, event_id, offset in self.tables.identities(self.log_id, number, start - self.horizon, start):
+                self.oracle.accepted.remember(source, event_id, offset)
+            self.partition.before = self.tables.before(self.log_id, number, start)
+        first = start
+        for message in read_range(consumer, topics.USAGE, number, start, end):
+            kind, milliseconds = message.timestamp()
+            offset = message.offset()
+            assert offset is not None
+            time_us = -1 if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds * 1000
+            self.oracle.judge(offset, time_us, message.value())  # type: ignore[arg-type]
+            if self.oracle.records % _TELL_EVERY == 0:
+                yield offset - start
+            if self.oracle.records == STRETCH:
+                self._compare(self.oracle.cut(), first, offset + 1)
+                first = offset + 1
+        self._compare(self.oracle.cut(), first, end)
+
+    def _compare(self, expected: Expected, first: int, stop: int) -> None:
+        """Compare source offsets `first` up to, not including, `stop` with the raw rows."""
+        partition = self.partition
+        partition.records += expected.records
+        partition.duplicates += len(expected.duplicates)
+        self.duplicates.append(expected.duplicates)
+        for reason, offsets in expected.dead_letters.items():
+            partition.dead_letters[reason] += len(offsets)
+            self.dead.setdefault(reason, []).append(offsets)
+        if expected.records:
+            mark = self._wait_for_sink(expected.last)
+            if mark < expected.last:
+                partition.pending += expected.beyond(mark)
+                expected, stop = expected.up_to(mark), mark + 1
+        if stop > first:
+            actual = self.tables.raw(self.log_id, partition.number, first, stop, self.version)
+            partition.tally.add(compare(expected, actual, partition.number, self.kept_since_us))
+
+    def _wait_for_sink(self, offset: int) -> int:
+        """The sink's mark once it has reached `offset`, or as far as it came until the deadline."""
+        while True:
+            mark = self.tables.mark(self.log_id, self.partition.number)
+            if mark >= offset or time.monotonic() > self.deadline:
+                return mark
+            time.sleep(0.25)
+
+    def compare_decisions(self, consumer: Consumer) -> None:
+        """Compare each duplicate and dead letter with what the headers of the blocks on spend.priced say."""
+        number = self.partition.number
+        start, end = consumer.get_watermark_offsets(TopicPartition(topics.PRICED, number), timeout=10)
+        said: dict[str, list[np.ndarray]] = {}
+        since = mark = None
+        for message in read_range(consumer, topics.PRICED, number, start, end):
+            header = Header.from_kafka(message.headers())  # type: ignore[arg-type]
+            if header.log_id != self.log_id:
+                continue
+            since = header.first if since is None else since
+            for reason, offsets in {"": header.duplicates, **header.dead_letters}.items():
+                said.setdefault(reason, []).append(offsets if mark is None else offsets[offsets > mark])
+            mark = header.last if mark is None else max(mark, header.last)
+        if since is None or mark is None:
+            return
+        low, high = max(since, self.partition.start), min(mark + 1, self.partition.end)
+        ours = {"": self.duplicates, **self.dead}
+        for reason in ours.keys() | said.keys():
+            one, other = (np.concatenate([np.empty(0, np.int64), *some.get(reason, [])]) for some in (ours, said))
+            differing = np.setxor1d(one, other)
+            self.partition.undecided += int(((differing >= low) & (differing < high)).sum())

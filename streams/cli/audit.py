@@ -1,0 +1,132 @@
+"""`spendstream audit`"""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from schemas.registry import writer_schemas
+from streams.audit import Report, audit
+from streams.audit.report import dollars
+from streams.kafka import wait_for_brokers
+from streams.rates_feed import RatesFeed
+from streams.settings import settings
+
+
+def command(
+    as_json: Annotated[bool, typer.Option("--json", help="JSON for machines; money as strings of US dollars.")] = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the sink to insert what the log holds.")] = 30.0,
+) -> None:
+    """Prove that nothing was lost, doubled or priced wrongly.
+
+    Reads all of spend.usage again, one event at a time, with code that shares nothing with the pipeline but the
+    schemas and the rates; compares what must be there with the raw rows, event by event and to the last digit, and the
+    raw rows with the rollups. Ends with 0 when everything is equal, with 1 when anything differs or is not inserted.
+
+    Rows that were priced under an earlier version of the rates keep their price: they are counted, and are no
+    difference. Raw rows whose log is gone (an embedded broker that started empty, records that expired) are checked
+    against the rollups only.
+    """
+    conf = settings()
+    wait_for_brokers(conf)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        tasks = {what: progress.add_task(f"auditing {what}", total=None) for what in ("records", "rollups")}
+
+        def tell(what: str, done: int, of: int) -> None:
+            progress.update(tasks[what], completed=done, total=of)
+
+        report = audit(conf, RatesFeed(conf).table, writer_schemas(conf), wait, tell)
+    if as_json:
+        print(json.dumps(report.to_json(), indent=2))
+    else:
+        show(report, Console())
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def show(report: Report, console: Console) -> None:
+    """Print a report for a person."""
+    found = report.to_json()
+    tally = report.tally
+    table = Table(title=f"audit of log {report.log_id}", title_justify="left")
+    for heading in ("partition", "events", "accepted", "duplicates dropped", "dead letters", "lost", "doubled"):
+        table.add_column(heading, justify="right")
+    for heading in ("cost, oracle", "cost, raw rows", "difference"):
+        table.add_column(heading, justify="right")
+    for p in report.partitions:
+        table.add_row(
+            str(p.number),
+            f"{p.records:,}",
+            f"{p.tally.accepted:,}",
+            f"{p.duplicates:,}",
+            f"{sum(p.dead_letters.values()):,}",
+            f"{p.tally.lost:,}",
+            f"{p.tally.duplicated:,}",
+            dollars(p.tally.oracle[-1]),
+            dollars(p.tally.raw[-1]),
+            dollars(p.tally.raw[-1] - p.tally.oracle[-1]),
+        )
+    table.add_section()
+    table.add_row(
+        "all",
+        f"{found['events']:,}",
+        f"{tally.accepted:,}",
+        f"{found['dropped_duplicates']:,}",
+        f"{found['dead_letters']:,}",
+        f"{tally.lost:,}",
+        f"{tally.duplicated:,}",
+        dollars(tally.oracle[-1]),
+        dollars(tally.raw[-1]),
+        dollars(tally.raw[-1] - tally.oracle[-1]),
+        style="bold",
+    )
+    console.print(table)
+    for line in _notes(report):
+        console.print(line, highlight=False)
+    for example in found["examples"]:
+        console.print(f"  {example}", style="red", highlight=False)
+    verdict = "everything is equal" if report.ok else "there are differences"
+    console.print(
+        f"{'OK' if report.ok else 'NOT OK'}: {found['lost']:,} lost, {found['duplicated']:,} duplicated, "
+        f"{found['unpriced']:,} unpriced; {verdict}",
+        style="bold green" if report.ok else "bold red",
+    )
+
+
+def _notes(report: Report) -> list[str]:
+    """What the table does not say, a line each."""
+    found = report.to_json()
+    lines = []
+    for rollup in found["rollups"]:
+        same = "equals its raw rows" if not rollup["differing"] else f"differs in {rollup['differing']:,} keys"
+        lines.append(
+            f"{rollup['table']}: {rollup['calls']:,} calls, {rollup['cost']} USD; "
+            f"raw rows {rollup['raw_calls']:,}, {rollup['raw_cost']} USD: {same}"
+        )
+    if found["dead_letters_by_reason"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["dead_letters_by_reason"].items())
+        lines.append(f"dead letters: {reasons}")
+    for key, words in (
+        ("unexpected", "rows are in ClickHouse that should not be counted"),
+        ("differing", "rows differ from what the oracle worked out"),
+        ("pending", "records are not inserted yet: are the worker and the sink running? (`spendstream doctor`)"),
+        ("undecided", "duplicates or dead letters are told otherwise by the blocks on spend.priced"),
+        ("partial", "events are priced in part: some of what they count has no price"),
+        ("priced_under_another_version", "rows keep the price of an earlier version of the rates"),
+        ("expired", "events are older than raw rows are kept (SPEND_RAW_RETENTION_DAYS)"),
+    ):
+        if found[key]:
+            lines.append(f"{found[key]:,} {words}")
+    for log, part in report.gone.items():
+        lines.append(
+            f"log {log} is gone: its {part.rows:,} rows ({dollars(part.costs[-1])} USD) are checked against the rollups only"
+        )
+    before = sum(p.before.rows for p in report.partitions if p.before is not None)
+    if before:
+        lines.append(f"{before:,} rows are of records that expired from the log: checked against the rollups only")
+    return lines

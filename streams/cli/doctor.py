@@ -1,0 +1,37 @@
+"""`spendstream doctor`"""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from streams.doctor import examine
+from streams.settings import Settings, settings
+
+
+def command(
+    show_settings: Annotated[bool, typer.Option("--settings", help="Print every setting, then end.")] = False,
+) -> None:
+    """Look at the whole set-up: broker, topics, schema, database, lag, unpriced models; say what to do.
+
+    Exits with 1 when something needs a hand.
+    """
+    if show_settings:
+        _print_settings(settings())
+        return
+    table = Table("", "check", "found", "mend")
+    ill = False
+    for finding in examine(settings()):
+        ill = ill or bool(finding.mend)
+        table.add_row("[red]✗" if finding.mend else "[green]✓", finding.check, finding.found, finding.mend)
+    Console().print(table)
+    if ill:
+        raise typer.Exit(1)
+
+
+def _print_settings(conf: Settings) -> None:
+    table = Table("variable", "value", "what it is")
+    for name, field in Settings.model_fields.items():
+        table.add_row(f"SPEND_{name.upper()}", str(getattr(conf, name)), field.description or "")
+    Console().print(table)

@@ -1,0 +1,152 @@
+"""How a gateway or service publishes usage events: each one acknowledged, or an error that says how many were not.
+
+    with UsageProducer(settings()) as producer:
+        producer.send(UsageEvent(source="my-gateway", time=datetime.now(UTC), provider="openai", ...))
+
+The key of a record is `source:id` and its partition is murmur2 of it, as Java clients compute it: a repeated event
+meets the first one, whoever sends it.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from schemas.registry import write_prefix
+from schemas.usage_event import UsageEvent, to_avro
+from streams import topics
+from streams.errors import SpendError, Unreachable
+from streams.kafka import client_config
+from streams.settings import Settings
+
+_HASHED = re.compile(r"[0-9a-f]{16,128}")
+
+
+def hash_user(user: str, key: bytes) -> str:
+    """A user's pseudonym: 32 hexadecimal digits of HMAC-SHA-256. Without the key nobody can tell who it is.
+
+    Raises:
+        ValueError: the key is shorter than 16 bytes.
+    """
+    if len(key) < 16:
+        raise ValueError("the key that hashes users has to be 16 bytes at least")
+    return hmac.new(key, user.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+class UsageProducer:
+    """Publishes usage events to `spend.usage`, in order, each at least once.
+
+    An idempotent producer with `acks=all`. `send` waits while the queue is full; what Kafka did not take is reported by
+    `flush` and at the end of the `with` block, never swallowed. Not for several processes; threads may share it.
+
+    Args:
+        settings: the brokers and, if there is one, the schema registry (where the schema is registered).
+        user_key: hashes the `user` of every event. Without it only users that are hashed already are taken.
+
+    Raises:
+        SpendError, Unreachable: a registry is configured and cannot be used.
+    """
+
+    def __init__(self, settings: Settings, user_key: bytes | None = None) -> None:
+        self._brokers = settings.kafka_bootstrap_servers
+        self._user_key = user_key
+        self.prefix = write_prefix(settings)
+        self._failed = 0
+        self._first_error = ""
+        self._producer = Producer(
+            {
+                **client_config(settings),
+                "enable.idempotence": True,
+                "acks": "all",
+                "partitioner": "murmur2_random",
+                "linger.ms": 20,
+                "compression.type": "lz4",
+                "delivery.timeout.ms": 60_000,
+            }
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.flush()
+        else:
+            self._producer.flush(10)
+
+    def send(self, event: UsageEvent) -> None:
+        """Queue an event.
+
+        Raises:
+            SpendError: its `user` is not hashed and there is no key to do it with.
+            ValueError: it is larger than a record may be.
+        """
+        user = event.user
+        if user is not None:
+            if self._user_key is not None:
+                event = event.model_copy(update={"user": hash_user(user, self._user_key)})
+            elif not _HASHED.fullmatch(user):
+                raise SpendError(
+                    "an event names its user in the clear: give UsageProducer a user_key, or use hash_user"
+                )
+        self.send_encoded(event.key, to_avro(event, self.prefix))
+
+    def send_encoded(self, key: bytes, value: bytes | None, timestamp_ms: int | None = None) -> None:
+        """Queue a record as it is; `timestamp_ms` is its Kafka timestamp, the present one when not given."""
+        more: dict[str, Any] = {} if timestamp_ms is None else {"timestamp": timestamp_ms}
+        while True:
+            try:
+                self._producer.produce(topics.USAGE, value, key, on_delivery=self._delivered, **more)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+            except KafkaException as exc:
+                self._delivered(exc.args[0], None)
+                break
+        self._producer.poll(0)
+
+    def send_many(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], timestamps_ms: Sequence[int] | None = None
+    ) -> None:
+        """Queue many records, faster than one by one. All sequences are of one length."""
+        messages: list[dict[str, Any]] = [{"key": key, "value": value} for key, value in zip(keys, values, strict=True)]
+        if timestamps_ms is not None:
+            for message, at in zip(messages, timestamps_ms, strict=True):
+                message["timestamp"] = at
+        while messages:
+            self._producer.produce_batch(topics.USAGE, messages, on_delivery=self._delivered)
+            refused = [(message, message.pop("_error")) for message in messages if "_error" in message]
+            messages = []
+            for message, error in refused:
+                if error.code() == KafkaError._QUEUE_FULL:
+                    messages.append(message)
+                else:
+                    self._delivered(error, None)
+            self._producer.poll(0.1 if messages else 0)
+
+    def flush(self, seconds: float = 70.0) -> None:
+        """Wait until Kafka has taken everything.
+
+        Raises:
+            Unreachable: it has not, or not all of it: the message says how many events and why. They are not tried
+                again; sending them once more is safe, repeats are dropped.
+        """
+        waiting = self._producer.flush(seconds)
+        failed, self._failed = self._failed, 0
+        if failed or waiting:
+            why = self._first_error or f"no answer in {seconds:g} s"
+            raise Unreachable(
+                f"Kafka at {self._brokers} did not take {failed + waiting} events: {why}. "
+                "Look at SPEND_KAFKA_BOOTSTRAP_SERVERS and `spendstream doctor`"
+            )
+
+    def _delivered(self, error: KafkaError | None, message: Message | None) -> None:
+        if error is not None:
+            self._first_error = self._first_error if self._failed else error.str()
+            self._failed += 1

@@ -1,0 +1,64 @@
+"""Own rates as people and topics hold them: a YAML file, or one JSON document a rate on `spend.rates`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from streams.errors import SpendError
+from streams.spend.rates import Rate
+
+
+def read_rates_file(path: Path) -> list[Rate]:
+    """The rates of a file: a YAML list, or a mapping with the list under `rates`.
+
+    Raises:
+        SpendError: the file cannot be read, or a rate does not fit; the message names the file, the rate and the field.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise SpendError(f"SPEND_RATES_FILE: cannot read {path}: {exc.strerror}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise SpendError(f"SPEND_RATES_FILE: {path} is not YAML: {str(exc).splitlines()[0]}") from exc
+    if isinstance(document, dict) and set(document) == {"rates"}:
+        document = document["rates"]
+    if document is None:
+        return []
+    if not isinstance(document, list):
+        raise SpendError(f"SPEND_RATES_FILE: {path} must hold a list of rates, one '- id: ...' each")
+    return [_rate(raw, f"SPEND_RATES_FILE: {path}: rate {number}") for number, raw in enumerate(document, 1)]
+
+
+def parse_rate(value: bytes | str) -> Rate:
+    """The rate of a JSON document, a value of `spend.rates`.
+
+    Raises:
+        SpendError: it is not JSON, or the rate does not fit; the message names the rate and the field.
+    """
+    try:
+        raw = json.loads(value, parse_float=str)  # a price written as a number keeps its digits
+    except ValueError as exc:
+        raise SpendError(f"the rate is not JSON: {exc}") from exc
+    return _rate(raw, "the rate")
+
+
+def rate_json(rate: Rate) -> str:
+    """The rate as a value of `spend.rates`: only what is set, numbers as strings."""
+    return rate.model_dump_json(exclude_defaults=True, by_alias=True)
+
+
+def _rate(raw: Any, where: str) -> Rate:
+    name = f"{where} ({raw['id']})" if isinstance(raw, dict) and raw.get("id") else where
+    try:
+        return Rate.model_validate(raw)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(sorted(Rate.model_fields))
+            raise SpendError(f"{name}: there is no field {field!r}; the fields are {known}") from exc
+        message = first["msg"].removeprefix("Value error, ")
+        raise SpendError(f"{name}: {field + ': ' if field else ''}{message}") from exc

@@ -1,0 +1,251 @@
+"""Price a batch of events: find each one's rate row, split its tokens into disjoint buckets, multiply, round once.
+
+Money is integers of picodollars. A component is the exact sum of its products over the rate's denominator in 128-bit
+integers, rounded half to even once. Nothing here is done event by event in Python: distinct kinds of calls are resolved
+once, the rest is columns.
+"""
+
+import numpy as np
+import polars as pl
+
+from schemas.priced import COST_COMPONENTS, COSTS
+from streams.spend.price_sheet import BUCKETS, QUANTITY_ALIASES
+from streams.spend.rate_rows import MAX_COUNT, RateRows, rate_rows
+from streams.spend.rates import RateKey, RateTable
+
+MAX_COST = 10**18  # picodollars: a million US dollars an event
+
+_COUNTS = {
+    "inp": "input_tokens",
+    "read": "cache_read_input_tokens",
+    "write": "cache_creation_input_tokens",
+    "hour": "cache_creation_1h_input_tokens",
+    "audio_in": "audio_input_tokens",
+    "image_in": "image_input_tokens",
+    "out": "output_tokens",
+    "thought": "reasoning_output_tokens",
+    "audio_out": "audio_output_tokens",
+    "image_out": "image_output_tokens",
+}
+_COMPONENT_BUCKETS = {
+    "cost_input": ("input",),
+    "cost_cache_read": ("cache_read",),
+    "cost_cache_write": ("cache_write", "cache_write_1h"),
+    "cost_output": ("output", "reasoning"),
+    "cost_audio": ("audio_input", "audio_cache_read", "audio_output"),
+    "cost_image": ("image_input", "image_cache_read", "image_output"),
+    "cost_quantities": (),
+}
+_EXTRAS = {"cost_audio": "extra_audio", "cost_image": "extra_image", "cost_quantities": "extra_quantities"}
+_ENTRIES = pl.List(pl.Struct({"key": pl.String, "value": pl.Int64}))
+
+
+def price(frame: pl.DataFrame, table: RateTable) -> pl.DataFrame:
+    """Price events.
+
+    Args:
+        frame: events, with the UsageEvent columns that decide a price; one row an event.
+        table: the rates.
+
+    Returns:
+        The same rows in the same order: model, pricing_status (priced, partial, unpriced), rate_id, price_version,
+        unpriced_units (counted without a price, comma separated), the cost components and cost_total as Int64
+        picodollars (null when unpriced; 0 when priced and nothing of the kind was counted), and problem (null, or
+        `cost_out_of_bounds` for more than a million dollars or more than 10**15 of anything; its costs are null).
+    """
+    rows = rate_rows(table)
+    kinds = _kinds(frame, table)
+    counts = frame.select(pl.col(column).fill_null(0).alias(name) for name, column in _COUNTS.items())
+    located = rows.locate(
+        rows.plan_ids(kinds.keys)[kinds.index],
+        frame["time"].dt.epoch("us").to_numpy() // 1_000_000,
+        counts["inp"].to_numpy(),
+    )
+    work = pl.concat(
+        [_buckets(counts), rows.rows[located], _quantities(frame, located, rows), kinds.model.to_frame()],
+        how="horizontal",
+    )
+    priced = _costs(work, table.version)
+    units = _unpriced_units(priced["lacking"], priced["unknown_quantities"])
+    return priced.with_columns(lacking=units).rename({"lacking": "unpriced_units"}).drop("unknown_quantities")
+
+
+class _Kinds:
+    """Distinct kinds of calls, and of each event the number of its kind."""
+
+    def __init__(self, keys: list[RateKey], index: np.ndarray, model: pl.Series) -> None:
+        self.keys = keys
+        self.index = index
+        self.model = model
+
+
+def _kinds(frame: pl.DataFrame, table: RateTable) -> _Kinds:
+    answered = pl.col("response_model").fill_null("")
+    names = {
+        "provider": pl.col("provider"),
+        "model": pl.when(answered != "").then(answered).otherwise(pl.col("request_model")),
+        "service_tier": pl.col("service_tier").fill_null(""),
+        "is_batch": pl.col("is_batch").fill_null(False),
+        "speed": pl.col("speed").fill_null(""),
+        "region": pl.col("region").fill_null(""),
+    }
+    if table.uses_customer:
+        names["customer"] = pl.col("customer").fill_null("")
+    if table.uses_contract:
+        tags = pl.col("tags").cast(pl.List(pl.Struct({"key": pl.String, "value": pl.String})))
+        contract = tags.list.filter(pl.element().struct.field("key") == "contract").list.first()
+        names["contract"] = contract.struct.field("value").fill_null("")
+    columns = frame.select(**names)
+    distinct = columns.unique().with_row_index("kind")
+    index = columns.join(distinct, on=list(names), how="left", maintain_order="left")["kind"]
+    keys = [RateKey(**row) for row in distinct.drop("kind").iter_rows(named=True)]
+    return _Kinds(keys, index.to_numpy(), columns["model"])
+
+
+def _buckets(counts: pl.DataFrame) -> pl.DataFrame:
+    """Disjoint buckets: of what is cached, text comes first, then audio, then images (the event does not say)."""
+    parts = pl.col("read") + pl.col("write") + pl.col("audio_in") + pl.col("image_in")
+    overlap = (parts - pl.col("inp")).clip(0)
+    step = (
+        counts.lazy()
+        .with_columns(
+            audio_cached=pl.min_horizontal(overlap, "audio_in", "read"),
+            thought=pl.min_horizontal("thought", (pl.col("out") - pl.col("audio_out") - pl.col("image_out")).clip(0)),
+            hour=pl.min_horizontal("hour", "write"),
+        )
+        .with_columns(
+            image_cached=pl.min_horizontal(
+                overlap - pl.col("audio_cached"), "image_in", pl.col("read") - pl.col("audio_cached")
+            )
+        )
+    )
+    return step.select(
+        input=(pl.col("inp") - parts).clip(0),
+        cache_read=pl.col("read") - pl.col("audio_cached") - pl.col("image_cached"),
+        cache_write=pl.col("write") - pl.col("hour"),
+        cache_write_1h=pl.col("hour"),
+        audio_input=pl.col("audio_in") - pl.col("audio_cached"),
+        audio_cache_read=pl.col("audio_cached"),
+        image_input=pl.col("image_in") - pl.col("image_cached"),
+        image_cache_read=pl.col("image_cached"),
+        output=(pl.col("out") - pl.col("thought") - pl.col("audio_out") - pl.col("image_out")).clip(0),
+        reasoning=pl.col("thought"),
+        audio_output=pl.col("audio_out"),
+        image_output=pl.col("image_out"),
+        absurd=(pl.max_horizontal(*_COUNTS) > MAX_COUNT) | (pl.min_horizontal(*_COUNTS) < 0),
+    ).collect()
+
+
+def _quantities(frame: pl.DataFrame, located: np.ndarray, rows: RateRows) -> pl.DataFrame:
+    """Of each event: numerators of its quantities by component, names without a price, whether any has one."""
+    entries = frame.lazy().select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("event"),
+        pl.Series("row", located),
+        pl.col("quantities").cast(_ENTRIES).alias("entries"),
+    )
+    by_event = (
+        entries.filter(pl.col("entries").list.len() > 0)
+        .explode("entries")
+        .unnest("entries")
+        .filter(pl.col("value") != 0)
+        .with_columns(quantity=pl.col("key").replace(QUANTITY_ALIASES))
+        .join(rows.quantities.lazy(), on=["row", "quantity"], how="left")
+        .with_columns(absurd=(pl.col("value") > MAX_COUNT) | (pl.col("value") < 0))
+        .with_columns(
+            amount=pl.when("absurd").then(0).otherwise(pl.max_horizontal("value", "floor")).cast(pl.Int128)
+            * pl.col("numerator").fill_null(0)
+        )
+        .group_by("event")
+        .agg(
+            *(
+                pl.col("amount").filter(pl.col("component") == component).sum().alias(extra)
+                for component, extra in _EXTRAS.items()
+            ),
+            unknown_quantities=pl.col("key").filter(pl.col("numerator").is_null()).sort().str.join(","),
+            known_quantity=pl.col("numerator").is_not_null().any(),
+            counts_requests=(pl.col("quantity") == "request").any(),
+            absurd_quantity=pl.col("absurd").any(),
+        )
+    )
+    return (
+        entries.select("event")
+        .join(by_event, on="event", how="left", maintain_order="left")
+        .select(
+            *(pl.col(extra).fill_null(0) for extra in _EXTRAS.values()),
+            pl.when(pl.col("unknown_quantities") != "").then("unknown_quantities"),
+            *(pl.col(flag).fill_null(False) for flag in ("known_quantity", "counts_requests", "absurd_quantity")),
+        )
+        .collect()
+    )
+
+
+def _costs(work: pl.DataFrame, version: str) -> pl.DataFrame:
+    """Costs, status and problem of located events; everything in one query."""
+    counted = pl.sum_horizontal(
+        pl.when(pl.col(bucket) > 0).then(1 << bit).otherwise(0).cast(pl.Int64) for bit, bucket in enumerate(BUCKETS)
+    )
+    lacks = (pl.col("lacking") != 0) | pl.col("unknown_quantities").is_not_null()
+    has_price = ((pl.col("counted") & ~pl.col("missing")) != 0) | pl.col("known_quantity")
+    whole = bool((work["denominator"] == 1).all())
+    status = (
+        pl.when(pl.col("rate_id").is_null() | (lacks & ~has_price))
+        .then(pl.lit("unpriced"))
+        .when(lacks)
+        .then(pl.lit("partial"))
+        .otherwise(pl.lit("priced"))
+    )
+    out_of_bounds = pl.col("absurd") | pl.col("absurd_quantity") | (pl.col("cost_total") > MAX_COST)
+    bearing = (pl.col("pricing_status") != "unpriced") & pl.col("problem").is_null()
+    return (
+        work.lazy()
+        .with_columns(counted=counted, **{name: _rounded(_exact(name), whole) for name in COST_COMPONENTS})
+        .with_columns(lacking=pl.col("counted") & pl.col("missing"), cost_total=pl.sum_horizontal(COST_COMPONENTS))
+        .with_columns(pricing_status=status, problem=pl.when(out_of_bounds).then(pl.lit("cost_out_of_bounds")))
+        .select(
+            "model",
+            "pricing_status",
+            pl.when(pl.col("pricing_status") != "unpriced").then("rate_id"),
+            pl.lit(version).alias("price_version"),
+            "lacking",
+            "unknown_quantities",
+            *(pl.when(bearing).then(pl.col(name)).cast(pl.Int64).alias(name) for name in COSTS),
+            "problem",
+        )
+        .collect()
+    )
+
+
+def _exact(component: str) -> pl.Expr:
+    """The exact cost of a component, before division: numerators in 128 bits."""
+    terms = [
+        pl.when("absurd").then(0).otherwise(pl.col(bucket)).cast(pl.Int128) * pl.col(f"rate_{bucket}")
+        for bucket in _COMPONENT_BUCKETS[component]
+    ]
+    if component in _EXTRAS:
+        terms.append(pl.col(_EXTRAS[component]))
+    if component == "cost_quantities":
+        terms.append(pl.when("counts_requests").then(0).otherwise("request_fee").cast(pl.Int128))
+    return sum(terms[1:], terms[0])
+
+
+def _rounded(exact: pl.Expr, whole: bool) -> pl.Expr:
+    """Numerators over the denominator, half to even."""
+    if whole:
+        return exact
+    denominator = pl.col("denominator").cast(pl.Int128)
+    quotient = exact // denominator
+    twice = (exact - quotient * denominator) * 2
+    up = (twice > denominator) | ((twice == denominator) & (quotient % 2 == 1))
+    return quotient + up.cast(pl.Int128)
+
+
+def _unpriced_units(lacking: pl.Series, unknown: pl.Series) -> pl.Series:
+    """Names of the counts without a price; the few distinct combinations of buckets are named once."""
+    columns = list(BUCKETS.values())
+    names = {
+        mask: ",".join(columns[bit] for bit in range(len(columns)) if mask >> bit & 1) or None
+        for mask in lacking.unique().to_list()
+    }
+    tokens = lacking.replace_strict(list(names), list(names.values()), return_dtype=pl.String)
+    both = pl.concat_str([tokens, unknown], separator=",", ignore_nulls=True)
+    return pl.select(pl.when(tokens.is_not_null() | unknown.is_not_null()).then(both)).to_series()
