@@ -38,20 +38,20 @@ def _seeded(data: bytes, x: int, y: int) -> tuple[int, int]:
         x ^= w1
         y ^= v0
         z = _rotate(z ^ w0, 33)
-        v0, v1 = _weak(words[0], words[1], words[2], words[3], v1 * _K1, x + w0)
-        w0, w1 = _weak(words[4], words[5], words[6], words[7], z + w1, y)
+        v0, v1 = _weak(words[:4], v1 * _K1, x + w0)
+        w0, w1 = _weak(words[4:], z + w1, y)
         z, x = x, z
     y = (y + _rotate(w0, 37) * _K0 + z) & _M
     x = (x + _rotate((v0 + z) & _M, 49) * _K0) & _M
     at = size
     for _ in range((size % 128 + 31) // 32):
         at -= 32
-        a, b, c, d = struct.unpack_from("<4Q", data, at)
+        words = struct.unpack_from("<4Q", data, at)
         y = (_rotate((y - x) & _M, 42) * _K0 + v1) & _M
-        w0 = (w0 + c) & _M
+        w0 = (w0 + words[2]) & _M
         x = (_rotate(x, 49) * _K0 + w0) & _M
         w0 = (w0 + v0) & _M
-        v0, v1 = _weak(a, b, c, d, v0, v1)
+        v0, v1 = _weak(words, v0, v1)
     x = _pair(x, v0)
     y = _pair(y, w0)
     return (_pair((x + v1) & _M, w1) + y) & _M, _pair((x + w1) & _M, (y + v1) & _M)
@@ -92,7 +92,8 @@ def _short(data: bytes) -> int:
     return _K2
 
 
-def _weak(w: int, x: int, y: int, z: int, a: int, b: int) -> tuple[int, int]:
+def _weak(words: tuple[int, ...], a: int, b: int) -> tuple[int, int]:
+    w, x, y, z = words
     a = (a + w) & _M
     b = _rotate((b + a + z) & _M, 21)
     c = a

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,7 @@ class Engine:
             from chdb import _chdb
         except ImportError as exc:
             raise SpendError("chDB is not installed: pip install 'spendstream[embedded]'") from exc
-        self._connect = _chdb.connect
+        self._connect: Callable[[str], Any] = vars(_chdb)["connect"]
         self._path = str(path)
         self._root = self._connect(self._path)  # keeps the engine open while no request is there
 

@@ -57,7 +57,6 @@ class Answer:
     format: str
     pieces: Iterator[bytes]
     counters: Counters
-    settings: dict[str, str]
 
     @property
     def content_type(self) -> str:
@@ -86,7 +85,7 @@ def answer(connection: Connection, request: Request, user: User, *, may_write: b
         _check_rights("MUTATING", user, may_write)
         data = chain((request.text[statement.data_at :],), request.rest)
         connection.insert(_text(statement.text), statement.format, data, counters)
-        return Answer(output_format, iter(()), counters, request.settings)
+        return Answer(output_format, iter(()), counters)
     sql = _text(b"".join((statement.text, *request.rest)))
     kind, count = connection.classify(sql)
     if count > 1:
@@ -100,7 +99,7 @@ def answer(connection: Connection, request: Request, user: User, *, may_write: b
     output_format = statement.format or output_format
     if output_format == "Native":
         pieces = _for_client(pieces, request.parameters.get("client_protocol_version", "0"))
-    return Answer(output_format, pieces, counters, request.settings)
+    return Answer(output_format, pieces, counters)
 
 
 def _run(
@@ -132,8 +131,8 @@ def _check_rights(kind: str, user: User, may_write: bool) -> None:
     if not may_write:
         raise EngineError(
             164,
-            "Code: 164. DB::Exception: Cannot execute query in readonly mode. For queries over HTTP, method GET implies "
-            "readonly. You should use method POST for modifying queries. (READONLY)",
+            "Code: 164. DB::Exception: Cannot execute query in readonly mode. For queries over HTTP, method GET "
+            "implies readonly. You should use method POST for modifying queries. (READONLY)",
         )
 
 

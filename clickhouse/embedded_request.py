@@ -3,9 +3,10 @@
 import email.parser
 import email.policy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from email.message import Message
+from io import BufferedIOBase
 from urllib.parse import parse_qsl, urlsplit
 
 from clickhouse.embedded_encoding import decoded, from_blocks
@@ -53,7 +54,7 @@ class Request:
         return self.parameters.get(name, "").lower() in ("1", "true")
 
 
-def read_request(target: str, headers: Mapping[str, str], body: Iterator[bytes]) -> Request:
+def read_request(target: str, headers: Message, body: Iterator[bytes]) -> Request:
     """Read a request whose body comes in pieces, not further than needed to hold its statement.
 
     Raises:
@@ -87,7 +88,7 @@ def _first(pieces: Iterator[bytes]) -> bytes:
     return held
 
 
-def read_body(stream: BinaryIO, headers: Mapping[str, str]) -> Iterator[bytes]:
+def read_body(stream: BufferedIOBase, headers: Message) -> Iterator[bytes]:
     """A body in pieces as it comes, by its length or in chunks.
 
     Raises:
@@ -108,7 +109,7 @@ def read_body(stream: BinaryIO, headers: Mapping[str, str]) -> Iterator[bytes]:
         yield piece
 
 
-def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
     while True:
         try:
             size = int(stream.readline(1024).split(b";")[0], 16)

@@ -1,7 +1,7 @@
 """What a statement is, as far as the HTTP interface must know: pure text, no engine.
 
-ClickHouse reads a request as one text: the URL's `query`, a line feed, then the body. For an INSERT with inline data the
-text ends where the data begins; `read_statement` finds that place in the first bytes without looking at the data.
+ClickHouse reads a request as one text: the URL's `query`, a line feed, then the body. For an INSERT with inline data
+the statement ends where the data begins; `read_statement` finds that place without looking at the data.
 """
 
 import re
@@ -42,50 +42,32 @@ class Statement:
 
 def read_statement(text: bytes) -> Statement:
     """Read the statement at the start of `text`; inline data of an INSERT may follow and is not read."""
-    verb = ""
-    words: list[str] = []  # the last keywords at depth 0
-    format_name: str | None = None
-    depth = 0
-    touches_files = False
-    after_format = False
-    clause_at = 0
-    select_seen = False
+    verb = format_name = previous = ""
+    depth = clause_at = 0
+    selects = touches_files = False
     for match in _TOKEN.finditer(text):
         token = match.group()
-        if token[0] in b" \t\r\n\f\v" or token[:2] in _SKIPPED:
+        if token.isspace() or token[:2] in _SKIPPED:
             continue
-        if token == b"(":
-            depth += 1
-            words.append("(")
-            continue
-        if token == b")":
-            depth -= 1
-            words.append(")")
-            continue
-        word = (
-            token.decode("ascii", "replace").upper()
-            if token[:1].isalpha() or token[:1] == b"_"
-            else token.decode("latin-1")
-        )
-        if not verb and word.isalpha():
-            verb = word
-        previous = words[-1] if words else ""
+        word = token.decode("latin-1").upper()
+        verb = verb or (word if word.isalpha() else "")
+        depth += (word == "(") - (word == ")")
+        named = previous in (".", "INTO", "TABLE", "FROM", "AS")  # a name that is spelled like a keyword
+        if depth == 0 and verb == "INSERT" and not selects:
+            if previous == "FORMAT" and clause_at:
+                return Statement(verb, text[:clause_at], token.decode("latin-1"), _data_at(text, match.end()), False)
+            if word == "VALUES" and not named:
+                return Statement(verb, text[: match.start()], "Values", match.end(), False)
         if depth == 0:
-            if after_format:
-                after_format = False
+            if previous == "FORMAT" and clause_at:
                 format_name = token.decode("latin-1")
-                if verb == "INSERT" and not select_seen:
-                    begins = _DATA_START.match(text, match.end())
-                    data_at = begins.end() if begins else match.end()
-                    return Statement(verb, text[:clause_at], format_name, data_at, touches_files)
-            elif word == "FORMAT" and previous not in (".", "AS", "INTO", "TABLE", "FROM"):
-                after_format = True
-                clause_at = match.start()
-            elif verb == "INSERT" and not select_seen and word == "VALUES" and previous not in (".", "INTO", "TABLE"):
-                return Statement(verb, text[: match.start()], "Values", match.end(), touches_files)
-            elif word in ("SELECT", "WITH") and previous != ".":
-                select_seen = True
-            elif word == "OUTFILE" and previous == "INTO" or word == "INFILE" and previous == "FROM":
-                touches_files = True
-        words.append(word)
-    return Statement(verb, text, format_name, None, touches_files)
+            clause_at = match.start() if word == "FORMAT" and not named else 0
+            selects = selects or (word in ("SELECT", "WITH") and not named)
+            touches_files = touches_files or (previous, word) in (("INTO", "OUTFILE"), ("FROM", "INFILE"))
+        previous = word
+    return Statement(verb, text, format_name or None, None, touches_files)
+
+
+def _data_at(text: bytes, at: int) -> int:
+    found = _DATA_START.match(text, at)
+    return found.end() if found else at

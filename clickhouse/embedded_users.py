@@ -5,6 +5,7 @@ import binascii
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.message import Message
 
 from clickhouse.embedded_engine import EngineError
 
@@ -18,7 +19,7 @@ class User:
     reads_only: bool = False
 
 
-def authenticate(users: Mapping[str, User], headers: Mapping[str, str], query: Mapping[str, str]) -> User:
+def authenticate(users: Mapping[str, User], headers: Message, query: Mapping[str, str]) -> User:
     """The user of a request: from X-ClickHouse-User and -Key, Basic authorization or the URL, in ClickHouse's order.
 
     Raises:

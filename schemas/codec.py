@@ -121,8 +121,19 @@ def encode_event(event: Mapping[str, Any], prefix: bytes | None = None) -> bytes
     try:
         fastavro.schemaless_writer(body, row_schema(), event, strict_allow_default=True)
     except (ValueError, TypeError, OverflowError, AttributeError, KeyError) as exc:
-        raise ValueError(f"not a usage event: {exc}") from exc
+        raise ValueError(f"not a usage event: {exc}{_misfit(event)}") from exc
     return body.getvalue()
+
+
+def _misfit(event: Mapping[str, Any]) -> str:
+    """The first field whose value its type does not take, for the sentence; fastavro does not always name it."""
+    for name, kind in _field_types():
+        if name in event:
+            try:
+                fastavro.schemaless_writer(BytesIO(), kind, event[name])
+            except Exception:
+                return f" (field {name} is {event[name]!r:.80})"
+    return ""
 
 
 def encode_events(events: Iterable[Mapping[str, Any]], prefix: bytes | None = None) -> list[bytes]:
@@ -160,6 +171,12 @@ def encode_batch(batch: pa.RecordBatch, prefix: bytes | None = None) -> list[byt
 @lru_cache
 def _batch_schema() -> str:
     return json.dumps(without(json.loads(usage_event_avsc()), "doc"))
+
+
+@lru_cache
+def _field_types() -> tuple[tuple[str, Any], ...]:
+    fields = without(json.loads(usage_event_avsc()), "doc", "logicalType")["fields"]
+    return tuple((field["name"], fastavro.parse_schema(field["type"])) for field in fields)
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""The audit: the usage log worked out again by the oracle = raw rows = rollups, to the last digit (DESIGN 3, rule 8)."""
+"""The audit (DESIGN 3, rule 8): the usage log worked out by the oracle = raw rows = rollups, to the last digit."""
 
 from streams.audit.report import Report
 from streams.audit.run import audit

@@ -7,10 +7,9 @@ from typing import Any
 
 from schemas.priced import COSTS
 from streams.audit.compare import Tally
-from streams.audit.tables import Rollup, Unaudited
+from streams.audit.rollups import Rollup
+from streams.audit.tables import Unaudited
 from streams.oracle.price import PARTIAL, UNPRICED
-
-_PICOS = Decimal(10) ** 12
 
 
 @dataclass

@@ -12,7 +12,8 @@ from schemas.codec import WriterSchemas
 from streams import topics
 from streams.audit.compare import compare
 from streams.audit.report import Partition, Report
-from streams.audit.tables import ROLLUPS, Tables
+from streams.audit.rollups import ROLLUPS, compare_rollup
+from streams.audit.tables import Tables
 from streams.blocks import Header
 from streams.kafka import read_range, reader, topic_ids
 from streams.oracle.decode import Decoder
@@ -74,7 +75,7 @@ def audit(settings: Settings, table: RateTable, writers: WriterSchemas, wait_sec
     rollups = []
     for number, name in enumerate(ROLLUPS):
         tell("rollups", number, len(ROLLUPS))
-        rollups.append(tables.rollup(name, since))
+        rollups.append(compare_rollup(tables, name, since))
     tell("rollups", len(ROLLUPS), len(ROLLUPS))
     return Report(
         log_id=log_id,
@@ -106,8 +107,8 @@ class _PartitionAudit:
         number, start, end = self.partition.number, self.partition.start, self.partition.end
         if start > 0:
             # Repeats of what has expired are recognised too, so those identities are taken from the raw rows.
-            for source, event_id, offset in self.tables.identities(self.log_id, number, start - self.horizon, start):
-                self.oracle.accepted.remember(source, event_id, offset)
+            for source, event_id, at in self.tables.identities(self.log_id, number, start - self.horizon, start):
+                self.oracle.accepted.remember(source, event_id, at)
             self.partition.before = self.tables.before(self.log_id, number, start)
         first = start
         for message in read_range(consumer, topics.USAGE, number, start, end):
@@ -115,7 +116,7 @@ class _PartitionAudit:
             offset = message.offset()
             assert offset is not None
             time_us = -1 if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds * 1000
-            self.oracle.judge(offset, time_us, message.value())  # type: ignore[arg-type]
+            self.oracle.judge(offset, time_us, message.value())
             if self.oracle.records % _TELL_EVERY == 0:
                 yield offset - start
             if self.oracle.records == STRETCH:
@@ -152,10 +153,11 @@ class _PartitionAudit:
     def compare_decisions(self, consumer: Consumer) -> None:
         """Compare each duplicate and dead letter with what the headers of the blocks on spend.priced say."""
         number = self.partition.number
-        start, end = consumer.get_watermark_offsets(TopicPartition(topics.PRICED, number), timeout=10)
+        begin, end = consumer.get_watermark_offsets(TopicPartition(topics.PRICED, number), timeout=10)
         said: dict[str, list[np.ndarray]] = {}
-        since = mark = None
-        for message in read_range(consumer, topics.PRICED, number, start, end):
+        since: int | None = None
+        mark: int | None = None
+        for message in read_range(consumer, topics.PRICED, number, begin, end):
             header = Header.from_kafka(message.headers())  # type: ignore[arg-type]
             if header.log_id != self.log_id:
                 continue

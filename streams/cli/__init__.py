@@ -14,7 +14,20 @@ from streams.errors import SpendError
 
 def build() -> typer.Typer:
     """The Typer app with every command."""
-    from streams.cli import priced, sink, topics, worker
+    from streams.cli import (
+        audit,
+        dead_letters,
+        demo,
+        doctor,
+        migrate,
+        priced,
+        produce,
+        report,
+        sink,
+        topics,
+        up,
+        worker,
+    )
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -22,10 +35,24 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Real-time, exact spend of AI usage. Settings are SPEND_... variables: `spendstream doctor --settings`.",
     )
-    app.command("worker")(worker.command)
-    app.command("sink")(sink.command)
-    app.command("priced")(priced.command)
-    app.add_typer(topics.app, name="topics")
+    for name, command in {
+        "up": up.command,
+        "demo": demo.command,
+        "produce": produce.command,
+        "report": report.command,
+        "audit": audit.command,
+        "worker": worker.command,
+        "sink": sink.command,
+        "priced": priced.command,
+        "doctor": doctor.command,
+    }.items():
+        app.command(name)(command)
+    for name, group in {
+        "topics": topics.app,
+        "migrate": migrate.app,
+        "dead-letters": dead_letters.app,
+    }.items():
+        app.add_typer(group, name=name)
     return app
 
 

@@ -123,9 +123,8 @@ def _notes(report: Report) -> list[str]:
         if found[key]:
             lines.append(f"{found[key]:,} {words}")
     for log, part in report.gone.items():
-        lines.append(
-            f"log {log} is gone: its {part.rows:,} rows ({dollars(part.costs[-1])} USD) are checked against the rollups only"
-        )
+        rows = f"{part.rows:,} rows ({dollars(part.costs[-1])} USD)"
+        lines.append(f"log {log} is gone: its {rows} are checked against the rollups only")
     before = sum(p.before.rows for p in report.partitions if p.before is not None)
     if before:
         lines.append(f"{before:,} rows are of records that expired from the log: checked against the rollups only")

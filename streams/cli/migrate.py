@@ -71,7 +71,7 @@ def undone(conf: Settings) -> str | None:
     Raises:
         Unreachable: the broker does not answer, so nobody knows.
     """
-    wait_for_brokers(conf)
+    wait_for_brokers(conf, seconds=3)
     try:
         log_id = topic_ids(conf, PRICED)[PRICED]
     except Halt:

@@ -38,6 +38,7 @@ class Format(StrEnum):
 
 SUFFIXES = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
 FOR_TRACES = "Traces"
+BROKER_SECONDS = 10.0
 
 HELP = """Send usage events from files: CSV, JSON lines, or published traces of real requests.
 
@@ -87,7 +88,7 @@ def command(
     readers = [_reader(name, form, said, now) for name in files]
     key = _user_key(user_key)
     conf = settings()
-    wait_for_brokers(conf)
+    wait_for_brokers(conf, BROKER_SECONDS)
     topic_ids(conf, USAGE)
     bad: list[dict[str, str | int]] = []
     sent = 0

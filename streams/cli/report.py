@@ -1,6 +1,7 @@
 """`spendstream report`"""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ from clickhouse.client import connect
 from streams import periods, report_tables
 from streams.errors import SpendError
 from streams.report import Report, Rollups
-from streams.settings import settings
+from streams.settings import Settings, settings
 
 # The page's tables and how many members each names.
 TABLES: dict[str, int] = {
@@ -48,11 +49,27 @@ def command(
     conf = settings()
     zone = ZoneInfo(conf.timezone)
     now = datetime.now(UTC)
-    period = _period(over, first, last, now, zone)
+    wanted = {dimension: TABLES.get(dimension, 20) for dimension in by} if by else TABLES
+    report = _report(conf, now, _period(over, first, last, now, zone), wanted, top)
+    if as_json:
+        print(json.dumps(report_tables.as_json(report), indent=2, ensure_ascii=False))
+    else:
+        _print(report, Console())
+
+
+def show(conf: Settings, console: Console, now: datetime, top: int) -> None:
+    """Print the report of the last 30 days, `top` members a table."""
+    zone = ZoneInfo(conf.timezone)
+    _print(_report(conf, now, periods.period("last_30_days", now, zone), TABLES, top), console)
+
+
+def _report(
+    conf: Settings, now: datetime, period: periods.Period, wanted: Mapping[str, int], top: int | None
+) -> Report:
+    zone = ZoneInfo(conf.timezone)
     rollups = Rollups.of(connect(conf), conf.clickhouse_database)
     cards = [periods.period(name, now, zone) for name in CARDS]
-    wanted = {dimension: TABLES.get(dimension, 20) for dimension in by} if by else TABLES
-    report = Report(
+    return Report(
         now,
         zone,
         rollups.since,
@@ -60,10 +77,9 @@ def command(
         period,
         [rollups.breakdown(dimension, period, top or rows) for dimension, rows in wanted.items()],
     )
-    if as_json:
-        print(json.dumps(report_tables.as_json(report), indent=2, ensure_ascii=False))
-        return
-    console = Console()
+
+
+def _print(report: Report, console: Console) -> None:
     if report.since is None:
         console.print("There is no usage yet: `spendstream produce` sends some, `spendstream demo` invents some.")
     console.print(*report_tables.tables(report), sep="\n")

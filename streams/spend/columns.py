@@ -5,7 +5,7 @@ to spare, or with too few, shifts what follows, so that a separator is found wro
 end where they should, or the caller learns that one at least does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ def read(writer: Writer, values: Sequence[bytes], separator: bytes) -> pa.Struct
     """All of `values` in one call, as pyruhvro's struct: prefix fields, the writer's fields, the separator.
 
     Raises:
-        Undecodable: one of them at least is no record of this writer, or has bytes to spare.
+        Undecodable: one of them at least is no record of this writer, has bytes to spare, or a text that is not UTF-8.
     """
     joined = b"".join((_varint(len(values)), separator.join(values), separator, b"\0"))
     try:
@@ -37,7 +37,39 @@ def read(writer: Writer, values: Sequence[bytes], separator: bytes) -> pa.Struct
     found = rows.field(rows.type.num_fields - 1).to_numpy(zero_copy_only=True).view(np.uint64)
     if len(rows) != len(values) or not (found == np.frombuffer(separator, np.uint64)).all():
         raise Undecodable("bytes are left over after the record's end")
+    for texts in _texts(rows):
+        _require_utf8(texts)
     return rows
+
+
+def _texts(array: pa.Array) -> Iterator[pa.StringArray]:
+    """Every array of texts inside an array."""
+    kind = array.type
+    if pa.types.is_string(kind):
+        yield array
+    elif pa.types.is_struct(kind):
+        for index in range(kind.num_fields):
+            yield from _texts(array.field(index))
+    elif pa.types.is_map(kind):
+        yield from _texts(array.keys)
+        yield from _texts(array.items)
+    elif pa.types.is_list(kind):
+        yield from _texts(array.values)
+
+
+def _require_utf8(texts: pa.StringArray) -> None:
+    """pyruhvro takes any bytes for a text; whatever reads the column next may not survive them.
+
+    Raises:
+        Undecodable: a text is not UTF-8.
+    """
+    data = texts.buffers()[2]
+    if data is None or np.frombuffer(data, np.uint8).max(initial=0) < 0x80:
+        return  # all ASCII: twenty times as fast to see
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid as exc:
+        raise Undecodable("a text is not valid UTF-8") from exc
 
 
 def _varint(number: int) -> bytes:

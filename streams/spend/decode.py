@@ -156,11 +156,15 @@ def _resolve_one_by_one(writer: Writer, values: Sequence[bytes]) -> tuple[pa.Rec
         body = BytesIO(value)
         body.seek(len(writer.prefix))
         try:
+            # twice, because fastavro does not notice that a field which it skips is cut short
+            fastavro.schemaless_reader(body, writer.schema, None)
+            left = len(value) - body.tell()
+            body.seek(len(writer.prefix))
             event = cast(dict[str, Any], fastavro.schemaless_reader(body, writer.schema, row_schema()))
         except Exception as exc:
             poison.append(Poison(i, "undecodable", read_fields(writer, value)[1] or str(exc)))
             continue
-        if left := len(value) - body.tell():
+        if left:
             poison.append(trailing(i, left))
             continue
         events.append(event)

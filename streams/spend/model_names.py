@@ -1,7 +1,7 @@
 """Provider and model names: which published entry a reference means, and when it means none.
 
-A reference is matched by the price data's own clauses, but a clause such as "starts with gpt-5-nano-" also catches models
-that do not exist yet. So a match that is not an equality is accepted only when what stands after the known name is
+A reference is matched by the price data's own clauses, but a clause such as "starts with gpt-5-nano-" also catches
+models that do not exist yet. So a match that is not an equality is accepted only when what stands after the known name is
 a recognised suffix (a date, a version, `-latest`, ...): a new model is unpriced rather than priced as an older one.
 """
 
@@ -66,8 +66,8 @@ PROVIDERS: dict[str, str] = {
     "elevenlabs": "elevenlabs",
 }
 
-# A reseller whose entry is missing bills the maker's list price only where it says so itself. Azure lists OpenAI's Global
-# deployments and Claude in Foundry at the makers' prices; its DeepSeek, Grok and Kimi have prices of their own.
+# A reseller whose entry is missing bills the maker's list price only where it says so itself. Azure lists OpenAI's
+# Global deployments and Claude in Foundry at the makers' prices; its DeepSeek, Grok and Kimi have prices of their own.
 LIST_PRICE_RESOLD: dict[str, tuple[str, ...]] = {"azure": ("openai", "anthropic")}
 
 _DATE = r"(?:20\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01]))"

@@ -1,8 +1,8 @@
 """The organisation's own rates: negotiated prices, discounts and mark-ups, flat rates for quantities.
 
 For each bucket and quantity the most specific rate that says something about it wins: one with a customer before one
-without, then contract, then the model (a name before a pattern, a longer pattern before a shorter), then region, tier and
-provider. Two rates between which that leaves no order are a mistake and are refused when they are loaded.
+without, then contract, then the model (a name before a pattern, a longer pattern before a shorter), then region, tier
+and provider. Two rates between which that leaves no order are a mistake and are refused when they are loaded.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from streams.spend.rate_entries import Exact, Priced, Tier
 
 
 class Rate(Priced):
-    """One own rate. Unset fields apply to everything; a rate without `service_tier` and with prices is for the standard tier.
+    """One own rate. Unset fields apply to everything; prices without `service_tier` are for the standard tier.
 
     `discount_percent` and `markup_percent` change the price that would apply without the rate, whatever the tier.
     """
@@ -84,7 +84,7 @@ class Rate(Priced):
         )
 
     def matches(
-        self, provider: str, spellings: Sequence[str], customer: str, contract: str, region: str, tier: str | None
+        self, *, provider: str, spellings: Sequence[str], customer: str, contract: str, region: str, tier: str | None
     ) -> bool:
         """Whether the rate is about such a call, at whatever time."""
         return (
@@ -137,11 +137,12 @@ def apply(rates: Iterable[Rate], at: datetime, published: Sheet | None) -> Own |
 
 
 def _decide(ranked: Sequence[Rate], name: str) -> tuple[Fraction, Rate | None, set[str]]:
-    """How a bucket or quantity is priced: the factor of the most specific percentage, and the rate whose price it changes.
+    """How a bucket or quantity is priced: the most specific percentage as a factor, and the rate whose price it changes.
 
     A percentage changes the next less specific price; without one (None) it changes the published price.
     """
-    factor, ids = Fraction(1), set()
+    factor = Fraction(1)
+    ids: set[str] = set()
     for rate in ranked:
         if rate.factor is None and name in rate.says():
             return factor, rate, ids | {rate.id}

@@ -37,6 +37,11 @@ _COMPONENT_BUCKETS = {
     "cost_quantities": (),
 }
 _EXTRAS = {"cost_audio": "extra_audio", "cost_image": "extra_image", "cost_quantities": "extra_quantities"}
+_NO_QUANTITIES = {
+    **dict.fromkeys(_EXTRAS.values(), 0),
+    **dict.fromkeys(("known_quantity", "counts_requests", "absurd_quantity"), False),
+    "unknown_quantities": None,
+}
 _ENTRIES = pl.List(pl.Struct({"key": pl.String, "value": pl.Int64}))
 
 
@@ -138,45 +143,38 @@ def _buckets(counts: pl.DataFrame) -> pl.DataFrame:
 
 def _quantities(frame: pl.DataFrame, located: np.ndarray, rows: RateRows) -> pl.DataFrame:
     """Of each event: numerators of its quantities by component, names without a price, whether any has one."""
-    entries = frame.lazy().select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("event"),
-        pl.Series("row", located),
-        pl.col("quantities").cast(_ENTRIES).alias("entries"),
-    )
-    by_event = (
-        entries.filter(pl.col("entries").list.len() > 0)
-        .explode("entries")
-        .unnest("entries")
+    counted = frame.select(pl.col("quantities").cast(_ENTRIES)).to_series()
+    events = (counted.list.len() > 0).arg_true()
+    amount = pl.when(pl.col("value") > MAX_COUNT).then(0).otherwise(pl.max_horizontal("value", "floor"))
+    long = (
+        pl.DataFrame({"event": events, "row": pl.Series(located).gather(events), "entry": counted.gather(events)})
+        .explode("entry")
+        .unnest("entry")
         .filter(pl.col("value") != 0)
         .with_columns(quantity=pl.col("key").replace(QUANTITY_ALIASES))
-        .join(rows.quantities.lazy(), on=["row", "quantity"], how="left")
-        .with_columns(absurd=(pl.col("value") > MAX_COUNT) | (pl.col("value") < 0))
-        .with_columns(
-            amount=pl.when("absurd").then(0).otherwise(pl.max_horizontal("value", "floor")).cast(pl.Int128)
-            * pl.col("numerator").fill_null(0)
-        )
-        .group_by("event")
-        .agg(
-            *(
-                pl.col("amount").filter(pl.col("component") == component).sum().alias(extra)
-                for component, extra in _EXTRAS.items()
-            ),
-            unknown_quantities=pl.col("key").filter(pl.col("numerator").is_null()).sort().str.join(","),
-            known_quantity=pl.col("numerator").is_not_null().any(),
-            counts_requests=(pl.col("quantity") == "request").any(),
-            absurd_quantity=pl.col("absurd").any(),
-        )
+        .join(rows.quantities, on=["row", "quantity"], how="left")
+        .with_columns(amount=amount.cast(pl.Int128) * pl.col("numerator").fill_null(0))
     )
-    return (
-        entries.select("event")
-        .join(by_event, on="event", how="left", maintain_order="left")
-        .select(
-            *(pl.col(extra).fill_null(0) for extra in _EXTRAS.values()),
-            pl.when(pl.col("unknown_quantities") != "").then("unknown_quantities"),
-            *(pl.col(flag).fill_null(False) for flag in ("known_quantity", "counts_requests", "absurd_quantity")),
-        )
-        .collect()
+    by_event = long.select(
+        "event",
+        *(
+            pl.when(pl.col("component") == component).then("amount").otherwise(0).alias(extra)
+            for component, extra in _EXTRAS.items()
+        ),
+        known_quantity=pl.col("numerator").is_not_null(),
+        counts_requests=pl.col("quantity") == "request",
+        absurd_quantity=(pl.col("value") > MAX_COUNT) | (pl.col("value") < 0),
+    ).group_by("event")
+    sums = by_event.agg(
+        *(pl.col(extra).sum() for extra in _EXTRAS.values()),
+        *(pl.col(flag).any() for flag in ("known_quantity", "counts_requests", "absurd_quantity")),
     )
+    unknown = long.filter(pl.col("numerator").is_null()).sort("key").group_by("event", maintain_order=True)
+    sums = sums.join(unknown.agg(unknown_quantities=pl.col("key").str.join(",")), on="event", how="left")
+    nothing = pl.DataFrame([_NO_QUANTITIES], schema=sums.drop("event").schema)
+    place = np.zeros(frame.height, dtype=np.int64)  # row 0 stands for events that count no quantity
+    place[sums["event"].to_numpy()] = np.arange(1, sums.height + 1)
+    return pl.concat([nothing, sums.drop("event")])[place]
 
 
 def _costs(work: pl.DataFrame, version: str) -> pl.DataFrame:
@@ -186,7 +184,6 @@ def _costs(work: pl.DataFrame, version: str) -> pl.DataFrame:
     )
     lacks = (pl.col("lacking") != 0) | pl.col("unknown_quantities").is_not_null()
     has_price = ((pl.col("counted") & ~pl.col("missing")) != 0) | pl.col("known_quantity")
-    whole = bool((work["denominator"] == 1).all())
     status = (
         pl.when(pl.col("rate_id").is_null() | (lacks & ~has_price))
         .then(pl.lit("unpriced"))
@@ -196,9 +193,11 @@ def _costs(work: pl.DataFrame, version: str) -> pl.DataFrame:
     )
     out_of_bounds = pl.col("absurd") | pl.col("absurd_quantity") | (pl.col("cost_total") > MAX_COST)
     bearing = (pl.col("pricing_status") != "unpriced") & pl.col("problem").is_null()
+    costs = _rounded(work.select("denominator", **{name: _exact(name) for name in COST_COMPONENTS}))
     return (
-        work.lazy()
-        .with_columns(counted=counted, **{name: _rounded(_exact(name), whole) for name in COST_COMPONENTS})
+        pl.concat([work, costs], how="horizontal")
+        .lazy()
+        .with_columns(counted=counted)
         .with_columns(lacking=pl.col("counted") & pl.col("missing"), cost_total=pl.sum_horizontal(COST_COMPONENTS))
         .with_columns(pricing_status=status, problem=pl.when(out_of_bounds).then(pl.lit("cost_out_of_bounds")))
         .select(
@@ -228,24 +227,37 @@ def _exact(component: str) -> pl.Expr:
     return sum(terms[1:], terms[0])
 
 
-def _rounded(exact: pl.Expr, whole: bool) -> pl.Expr:
-    """Numerators over the denominator, half to even."""
-    if whole:
-        return exact
+def _rounded(exact: pl.DataFrame) -> pl.DataFrame:
+    """Components as numerators over the column `denominator`, rounded half to even; most denominators are 1."""
+    fractional = (exact["denominator"] != 1).arg_true()
+    numerators = exact.drop("denominator")
+    if fractional.is_empty():
+        return numerators
     denominator = pl.col("denominator").cast(pl.Int128)
-    quotient = exact // denominator
-    twice = (exact - quotient * denominator) * 2
+    rounded = exact[fractional].select(_half_even(pl.col(name), denominator).alias(name) for name in numerators.columns)
+    place = np.arange(exact.height)
+    place[fractional.to_numpy()] = exact.height + np.arange(rounded.height)
+    return pl.concat([numerators, rounded])[place]
+
+
+def _half_even(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
+    quotient = numerator // denominator
+    twice = (numerator - quotient * denominator) * 2
     up = (twice > denominator) | ((twice == denominator) & (quotient % 2 == 1))
     return quotient + up.cast(pl.Int128)
 
 
 def _unpriced_units(lacking: pl.Series, unknown: pl.Series) -> pl.Series:
-    """Names of the counts without a price; the few distinct combinations of buckets are named once."""
-    columns = list(BUCKETS.values())
-    names = {
-        mask: ",".join(columns[bit] for bit in range(len(columns)) if mask >> bit & 1) or None
-        for mask in lacking.unique().to_list()
-    }
-    tokens = lacking.replace_strict(list(names), list(names.values()), return_dtype=pl.String)
-    both = pl.concat_str([tokens, unknown], separator=",", ignore_nulls=True)
-    return pl.select(pl.when(tokens.is_not_null() | unknown.is_not_null()).then(both)).to_series()
+    """Names of the counts without a price, of the few events that have any."""
+    events = ((lacking != 0) | unknown.is_not_null()).arg_true()
+    masks = lacking.gather(events)
+    names = {mask: _named(mask) for mask in masks.unique().to_list()}
+    tokens = masks.replace_strict(list(names), list(names.values()), return_dtype=pl.String)
+    both = pl.select(pl.concat_str([tokens, unknown.gather(events)], separator=",", ignore_nulls=True)).to_series()
+    place = np.zeros(lacking.len(), dtype=np.int64)  # row 0 stands for events without any
+    place[events.to_numpy()] = np.arange(1, events.len() + 1)
+    return pl.concat([pl.Series([None], dtype=pl.String), both])[place]
+
+
+def _named(mask: int) -> str | None:
+    return ",".join(column for bit, column in enumerate(BUCKETS.values()) if mask >> bit & 1) or None

@@ -48,7 +48,7 @@ QUANTITY_ALIASES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Steps:
-    """Picodollars a unit: `base`, and above each threshold of total input tokens another price for the whole request."""
+    """Picodollars a unit: `base`, and above a threshold of total input tokens another price for the whole request."""
 
     base: Fraction
     over: tuple[tuple[int, Fraction], ...] = ()  # (threshold, price for more input tokens than it), ascending
@@ -83,8 +83,8 @@ class Sheet:
     def leaf(self, bucket: str) -> Steps | None:
         """What a token of the bucket costs, falling back to the parent bucket where providers bill it as the parent.
 
-        Cached reads and 5-minute writes without a price of their own are billed as input, reasoning as output, images that
-        a model sees as input text. Audio and produced images are never taken for text, nor an hour's write for five
+        Cached reads and 5-minute writes without a price of their own are billed as input, reasoning as output, images
+        that a model sees as input text. Audio and produced images are never taken for text, nor an hour's write for five
         minutes': without a price of their own they stay unpriced.
         """
         own = self.tokens.get(bucket)

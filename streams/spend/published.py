@@ -1,12 +1,8 @@
-"""Published prices at an instant: the default data of genai-prices, corrected by the reviewed entries of schemas/rates.
-
-The default data knows a tier (batch, flex, priority, fast mode) only from the day on which it was checked. Before that day
-its ratio to the standard price stands, because the tier that an event names did exist when it served the call.
-"""
+"""Published prices at an instant: the default data, corrected by the reviewed entries of schemas/rates."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import datetime
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from importlib import resources
@@ -16,36 +12,10 @@ from genai_prices import types
 from pydantic import ValidationError
 
 from streams.errors import SpendError
-from streams.spend import model_names
-from streams.spend.price_sheet import PICOS, QUANTITY_ALIASES, Sheet, Steps
+from streams.spend import default_prices, model_names
+from streams.spend.price_sheet import Sheet
 from streams.spend.rate_entries import Correction, Window
 from streams.spend.service_tiers import STANDARD
-
-_TOKEN_KEYS = {
-    "input_mtok": "input",
-    "cache_read_mtok": "cache_read",
-    "cache_write_mtok": "cache_write",
-    "cache_write_1h_mtok": "cache_write_1h",
-    "input_audio_mtok": "audio_input",
-    "cache_audio_read_mtok": "audio_cache_read",
-    "input_image_mtok": "image_input",
-    "cache_image_read_mtok": "image_cache_read",
-    "output_mtok": "output",
-    "output_reasoning_mtok": "reasoning",
-    "output_audio_mtok": "audio_output",
-    "output_image_mtok": "image_output",
-}
-_QUANTITY_KEYS = {  # price key -> (quantity of the event, units that the price is for)
-    "web_searches_kcount": ("web_search", 1000),
-    "storage_searches_kcount": ("file_search", 1000),
-    "requests_kcount": ("request", 1000),
-    "input_text_messages_kcount": ("text_message", 1000),
-    "input_document_kpages": ("page", 1000),
-    "input_annotated_document_kpages": ("annotated_page", 1000),
-    "input_mchars": ("character", 10**6),
-    "audio_hours": ("audio_second", 3600),
-    "input_audio_hours": ("input_audio_second", 3600),
-}
 
 
 @dataclass(frozen=True)
@@ -78,22 +48,12 @@ class Subject:
         instants = [
             instant for c in self.corrections for instant in (c.effective_from, c.effective_to) if instant is not None
         ]
-        if self.model is not None:
-            prices = self.model.prices if isinstance(self.model.prices, list) else []
-            for constraint in [p.constraint for p in prices] + [v.constraint for v in self.model.price_variants or []]:
-                if isinstance(constraint, types.StartDateConstraint):
-                    instants.append(datetime.combine(constraint.start_date, time(), UTC))
-        return instants
+        return instants + (default_prices.changes(self.model) if self.model is not None else [])
 
     def windows(self) -> list[Window]:
         """The hours of the week at which a price of the model changes."""
         windows = [window for c in self.corrections for window in c.windows]
-        if self.model is not None and isinstance(self.model.prices, list):
-            for price in self.model.prices:
-                if isinstance(price.constraint, types.TimeOfDateConstraint):
-                    edges = (price.constraint.start_time, price.constraint.end_time)
-                    windows += [Window(start=edge.replace(tzinfo=None), end=time(0)) for edge in edges]
-        return windows
+        return windows + (default_prices.windows(self.model) if self.model is not None else [])
 
 
 @dataclass(frozen=True)
@@ -127,7 +87,7 @@ class Published:
         sheet = self._standard(subject, active, at, steps)
         if sheet is not None and tier != STANDARD:
             rate_id += f":{tier}"
-            sheet = self._tiered(subject, active, at, tier, sheet, steps)
+            sheet = self._tiered(subject, active, at=at, tier=tier, sheet=sheet, steps=steps)
         if sheet is None or not (sheet.tokens or sheet.quantities):
             steps.append(f"no {tier} price is published at {at:%Y-%m-%d %H:%M:%S} UTC")
             return Quote(rate_id, None, tuple(steps))
@@ -149,7 +109,7 @@ class Published:
     def _standard(self, subject: Subject, active: Sequence[Correction], at: datetime, steps: list[str]) -> Sheet | None:
         sheet = None
         if subject.model is not None:
-            sheet = _sheet(subject.model.get_prices(at))
+            sheet = default_prices.standard(subject.model, at)
             steps.append(f"standard price of {subject.owner}/{subject.model.id} on {at:%Y-%m-%d} in the default data")
         for correction in active:
             if correction.tier == STANDARD and (correction.replace or correction.prices):
@@ -158,93 +118,33 @@ class Published:
         return sheet
 
     def _tiered(
-        self, subject: Subject, active: Sequence[Correction], at: datetime, tier: str, sheet: Sheet, steps: list[str]
+        self,
+        subject: Subject,
+        active: Sequence[Correction],
+        *,
+        at: datetime,
+        tier: str,
+        sheet: Sheet,
+        steps: list[str],
     ) -> Sheet | None:
-        priced = False
-        own = [c for c in active if c.tier == tier and c.prices]
-        resold = subject.owner != subject.provider
-        if subject.model is not None and not resold and not any(c.replace for c in own):
-            variant = _variant(subject.model, at, tier)
-            if variant is not None:
-                tokens, quantities, how = variant
-                sheet, priced = _as_variant(subject.model, sheet, at, tokens, quantities, how), True
-                steps.append(f"{tier} price in the default data, {how.words}")
-        if not priced and not own:
+        """The tier's price over the standard one: the default data's, else a multiple; then corrections of the tier."""
+        result = None
+        corrections = [c for c in active if c.tier == tier and c.prices]
+        sold_by_maker = subject.owner == subject.provider
+        if subject.model is not None and sold_by_maker and not any(c.replace for c in corrections):
+            found = default_prices.tiered(subject.model, at, tier, sheet)
+            if found is not None:
+                result, how = found
+                steps.append(f"{tier} price in the default data, {how}")
+        if result is None:
             scale = next((c for c in active if c.tier == tier and c.multiply is not None and not c.regions), None)
             if scale is not None:
-                sheet, priced = _scaled(sheet, scale), True
+                result = _scaled(sheet, scale)
                 steps.append(f"{scale.id}: times {scale.multiply}")
-        for correction in own:
-            sheet, priced = _laid_over(Sheet() if correction.replace else sheet, correction), True
+        for correction in corrections:
+            result = _laid_over(Sheet() if correction.replace else result or sheet, correction)
             steps.append(f"{correction.id}: {correction.why}")
-        return sheet if priced else None
-
-
-@dataclass(frozen=True)
-class _Since:
-    checked: datetime | None  # the day from which the data knows the variant; None: always
-    before: bool  # whether the instant asked for lies before it
-    words: str
-
-
-def _variant(
-    model: types.ModelInfo, at: datetime, tier: str
-) -> tuple[dict[str, Steps], dict[str, Fraction], _Since] | None:
-    """The prices that the default data overrides for a tier, first match first; before its first day, the first one."""
-    matching = [v for v in model.price_variants or [] if _tier_of(v) == tier]
-    if not matching:
-        return None
-    live = [v for v in matching if v.constraint is None or v.constraint.active(at)]
-    chosen = live or [min(matching, key=_start)]
-    tokens: dict[str, Steps] = {}
-    quantities: dict[str, Fraction] = {}
-    for variant in chosen:
-        sheet = _sheet(variant.prices)
-        tokens = {**sheet.tokens, **tokens}
-        quantities = {**sheet.quantities, **quantities}
-    start = None if live else _start(chosen[0])
-    words = "as published" if live else f"checked on {start:%Y-%m-%d}: its ratio to the standard price stands before"
-    return tokens, quantities, _Since(start, not live, words)
-
-
-def _as_variant(
-    model: types.ModelInfo,
-    sheet: Sheet,
-    at: datetime,
-    tokens: dict[str, Steps],
-    quantities: dict[str, Fraction],
-    since: _Since,
-) -> Sheet:
-    if not since.before or since.checked is None:
-        return sheet.amended(tokens, quantities)
-    then = _sheet(model.get_prices(since.checked))
-    scaled: dict[str, Steps] = {}
-    for bucket, steps in tokens.items():
-        standard, reference = sheet.tokens.get(bucket), then.tokens.get(bucket)
-        if standard is None or reference is None:
-            continue
-        same = standard == reference or not reference.base
-        scaled[bucket] = steps if same else standard.times(steps.base / reference.base)
-    per_unit = {
-        name: price * sheet.quantities[name] / then.quantities[name]
-        for name, price in quantities.items()
-        if sheet.quantities.get(name) and then.quantities.get(name)
-    }
-    return sheet.amended(scaled, per_unit)
-
-
-def _tier_of(variant: types.PriceVariant) -> str | None:
-    when = variant.when
-    if len(when) != 1:
-        return None
-    return when.get("processing") or when.get("service_tier") or when.get("speed")
-
-
-def _start(variant: types.PriceVariant) -> datetime:
-    constraint = variant.constraint
-    if isinstance(constraint, types.StartDateConstraint):
-        return datetime.combine(constraint.start_date, time(), UTC)
-    return datetime.min.replace(tzinfo=UTC)
+        return result
 
 
 def _regional(correction: Correction, region: str | None) -> bool:
@@ -260,35 +160,6 @@ def _scaled(sheet: Sheet, correction: Correction) -> Sheet:
     tokens = {b: s.times(factor) if b in correction.buckets else s for b, s in sheet.tokens.items()}
     quantities = {q: p * factor if q in correction.buckets else p for q, p in sheet.quantities.items()}
     return Sheet(tokens, quantities, sheet.floors)
-
-
-def _sheet(prices: types.ModelPrice) -> Sheet:
-    """A price of the default data as a sheet; video and citation tokens are in no event and are left out."""
-    tokens: dict[str, Steps] = {}
-    quantities: dict[str, Fraction] = {}
-    for key, value in vars(prices).items():
-        if value is None:
-            continue
-        if key in _TOKEN_KEYS:
-            tokens[_TOKEN_KEYS[key]] = _steps(value, 10**6)
-        elif key in _QUANTITY_KEYS:
-            name, units = _QUANTITY_KEYS[key]
-            quantities[name] = _steps(value, units).base
-    return Sheet(tokens, quantities)
-
-
-def _steps(value: object, units: int) -> Steps:
-    picos = Fraction(PICOS, units)
-    if isinstance(value, types.TieredPrices):
-        return Steps(
-            Fraction(value.base) * picos, tuple((tier.start, Fraction(tier.price) * picos) for tier in value.tiers)
-        )
-    return Steps(Fraction(value) * picos)  # type: ignore[arg-type]
-
-
-def quantity_name(name: str) -> str:
-    """The name under which a quantity is priced."""
-    return QUANTITY_ALIASES.get(name, name)
 
 
 def load_corrections() -> list[Correction]:

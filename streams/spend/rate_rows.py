@@ -64,11 +64,12 @@ class RateRows:
         self._refresh()
         seconds = np.clip(seconds, 0, (1 << SECONDS_BITS) - 1)
         segments = np.searchsorted(self._segment_keys, (plans << SECONDS_BITS) | seconds, side="right") - 1
-        if self._weekly:
-            week = (seconds - 4 * 86400) % (7 * 86400)  # 1 January 1970 was a Thursday
-            slots = np.searchsorted(self._slot_keys, (segments << WEEK_BITS) | week, side="right") - 1
-        else:
-            slots = segments
+        slots = self._first_slots[segments]
+        weekly = np.flatnonzero(self._slot_counts[segments] > 1)
+        if weekly.size:
+            week = (seconds[weekly] - 4 * 86400) % (7 * 86400)  # 5 January 1970 was the first Monday
+            keys = (segments[weekly] << WEEK_BITS) | week
+            slots[weekly] = np.searchsorted(self._slot_keys, keys, side="right") - 1
         rows = self._slot_rows[slots]
         for threshold in self._threshold_columns:
             rows = rows + (input_tokens > threshold[slots])
@@ -144,7 +145,8 @@ class RateRows:
         self._segment_keys = np.array(self._segments, dtype=np.int64)
         self._slot_keys = np.array(self._slots, dtype=np.int64)
         self._slot_rows = np.array(self._slot_row, dtype=np.int64)
-        self._weekly = len(self._slots) != len(self._segments)
+        self._slot_counts = np.bincount(self._slot_keys >> WEEK_BITS, minlength=len(self._segments))
+        self._first_slots = np.cumsum(self._slot_counts) - self._slot_counts
         depth = max((len(thresholds) for thresholds in self._thresholds), default=0)
         self._threshold_columns = [
             np.array([t[level] if level < len(t) else _NEVER for t in self._thresholds], dtype=np.int64)

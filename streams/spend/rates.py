@@ -1,7 +1,8 @@
 """The rate table: what a unit of each bucket costs a call, compiled once per kind of call and joined to the events.
 
-A kind of call is a `RateKey`: everything but the time that decides the price. Its plan is the list of instants (and hours
-of the week) at which its price changes, each with a rate row; `streams.spend.price` finds the row of each event by search.
+A kind of call is a `RateKey`: everything but the time that decides the price. Its plan is the list of instants (and
+hours of the week) at which its price changes, each with a rate row; `streams.spend.price` finds the row of each event
+by search.
 """
 
 import hashlib
@@ -53,14 +54,14 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Segment:
-    """From `start` (seconds since 1970) on: rate rows by second of the week (Monday 00:00 UTC is 0), ascending from 0."""
+    """From `start` (seconds since 1970) on: prices by second of the week (Monday 00:00 UTC is 0), ascending from 0."""
 
     start: int
     slots: tuple[tuple[int, Resolved], ...]
 
 
 class RateTable:
-    """Published prices and own rates; resolves kinds of calls and remembers the plans of the last `capacity` of them."""
+    """Published prices and own rates; resolves kinds of calls and remembers the plans of the last `capacity`."""
 
     def __init__(self, prices: Published, own: Sequence[Rate], base_version: str, capacity: int = 50_000) -> None:
         own_rates.refuse_ties(own)
@@ -144,7 +145,14 @@ class _Question:
         self.own = [
             rate
             for rate in own
-            if rate.matches(provider, spellings, key.customer or "", key.contract or "", key.region or "", self.tier)
+            if rate.matches(
+                provider=provider,
+                spellings=spellings,
+                customer=key.customer or "",
+                contract=key.contract or "",
+                region=key.region or "",
+                tier=self.tier,
+            )
         ]
 
     def answer(self, at: datetime) -> Resolved:

@@ -80,9 +80,7 @@ def test_picodollars_become_dollars_without_losing_a_digit(picos: list[int | Non
     dropped=st.sets(st.integers(0, 59)),
     stretches=st.lists(st.tuples(st.integers(0, 59), st.integers(1, 30)), max_size=20),
 )
-def test_whatever_repeats_lie_in_the_log_each_offset_is_read_once(
-    dropped: set[int], stretches: list[tuple[int, int]]
-):
+def test_whatever_repeats_lie_in_the_log_each_offset_is_read_once(dropped: set[int], stretches: list[tuple[int, int]]):
     """Crashes and zombies repeat stretches that begin at or below the next offset; nothing else can happen."""
     decided, log = -1, []
     for start, length in [*stretches, (60, 60)]:

@@ -1,0 +1,125 @@
+"""`spendstream demo`"""
+
+import shutil
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from clickhouse.client import connect
+from schemas.registry import write_prefix, writer_schemas
+from streams.audit import audit
+from streams.cli import audit as audit_command
+from streams.cli import report as report_command
+from streams.errors import Halt
+from streams.producer import UsageProducer
+from streams.rates_feed import RatesFeed
+from streams.sample.generator import Sample, Truth, generate
+from streams.sample.kinds import KINDS
+from streams.settings import Settings, settings
+from streams.supervisor import Stack, on_free_ports
+
+_PATIENCE_SECONDS = 120.0  # without progress
+
+
+def command(
+    events: Annotated[int, typer.Option(min=1_000, help="Events to be counted; faults come on top.")] = 250_000,
+    seed: Annotated[int, typer.Option(help="Another seed, other traffic of the same company.")] = 1,
+) -> None:
+    """Send five weeks of an invented company's traffic through the whole pipeline, show what was spent, and prove it.
+
+    Starts the embedded stack on free ports and a fresh folder (SPEND_STATE_DIR/demo), sends sample traffic with all
+    that real life includes, waits until all of it is in ClickHouse, prints what became of each kind of record, the
+    report and the audit, and stops the stack. Exits with 0 when every record is accounted for to the last digit.
+    """
+    console = Console()
+    base = settings()
+    folder = base.state_dir / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    started = time.monotonic()
+    with (
+        Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()) as progress,
+        Stack(
+            on_free_ports(base.model_copy(update={"state_dir": folder})),
+            tell=lambda line: progress.console.print(f"[dim]starting {line}[/dim]"),
+        ) as stack,
+    ):
+        conf = stack.settings
+        bars = {what: progress.add_task(what, total=None) for what in ("sent to Kafka", "in ClickHouse")}
+        sample = generate(seed=seed, end=datetime.now(UTC), events=events)
+        for bar in bars.values():
+            progress.update(bar, total=sample.truth.records)
+        _send(conf, sample, progress, bars["sent to Kafka"])
+        _await_rows(conf, stack, sample.truth.records, progress, bars["in ClickHouse"])
+        took = time.monotonic() - started
+        auditing = progress.add_task("audited", total=sample.truth.records)
+        report = audit(
+            conf,
+            RatesFeed(conf).table,
+            writer_schemas(conf),
+            wait_seconds=30.0,
+            tell=lambda what, done, _: progress.update(auditing, completed=done) if what == "records" else None,
+        )
+        progress.stop()
+        all_there = _summary(conf, sample.truth, console)
+        report_command.show(conf, console, datetime.now(UTC), top=5)
+        audit_command.show(report, console)
+    console.print(f"\n{sample.truth.records:,} records in {took:.0f} s, with the start of the stack.", highlight=False)
+    if not (report.ok and all_there):
+        raise typer.Exit(1)
+
+
+def _send(conf: Settings, sample: Sample, progress: Progress, bar: TaskID) -> None:
+    with UsageProducer(conf) as producer:
+        for keys, values in sample.encoded(prefix=write_prefix(conf)):
+            producer.send_many(keys, values)
+            progress.advance(bar, len(keys))
+
+
+def _await_rows(conf: Settings, stack: Stack, records: int, progress: Progress, bar: TaskID) -> None:
+    """Wait until the sink's progress covers every record.
+
+    Raises:
+        SpendError: a part of the stack ended.
+        Halt: nothing moves.
+    """
+    client = connect(conf)
+    covered, moved = 0, time.monotonic()
+    while covered < records:
+        stack.check()
+        rows = client.query(f"SELECT sum(mark + 1) FROM {conf.clickhouse_database}.progress FINAL").result_rows
+        if rows[0][0] > covered:
+            covered, moved = rows[0][0], time.monotonic()
+        elif time.monotonic() - moved > _PATIENCE_SECONDS:
+            raise Halt(f"{records - covered} records do not arrive in ClickHouse; the logs are in {stack.log_dir}")
+        progress.update(bar, completed=covered)
+        time.sleep(0.2)
+
+
+def _summary(conf: Settings, truth: Truth, console: Console) -> bool:
+    """Print how many of each kind were sent and what became of them; whether all of them are accounted for."""
+    client = connect(conf)
+    database = conf.clickhouse_database
+    counted = client.query(
+        f"SELECT count(), {', '.join(f'countIf({condition})' for condition in KINDS.values())} FROM {database}.usage"
+    ).result_rows[0]
+    found = dict(zip(("events", *KINDS), counted, strict=True))
+    duplicates, dead = client.query(
+        f"SELECT sum(duplicates), sumMap(dead_letters) FROM {database}.progress FINAL"
+    ).result_rows[0]
+    rows = [("events", truth.events, found["events"], "priced, one row each")]
+    rows += [(f"  {kind}", sent, found[kind], "") for kind, sent in truth.kinds.items()]
+    rows += [("sent again", truth.duplicates, duplicates, "dropped and counted")]
+    rows += [
+        (f"dead letters: {reason}", sent, dict(dead).get(reason, 0), "kept in spend.dead-letter")
+        for reason, sent in truth.dead_letters.items()
+    ]
+    table = Table("record", "sent", "found", "what became of them", title="What was sent", title_justify="left")
+    for name, sent, there, what in rows:
+        table.add_row(name, f"{sent:,}", f"{there:,}" if sent == there else f"[red]{there:,}", what)
+    console.print(table)
+    return all(sent == there for _, sent, there, _ in rows)

@@ -1,0 +1,264 @@
+"""Migrations on the real engine: applied, reversed, compared; tokens count once in the raw table and in every view."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from priced_rows import Row, embedded_clickhouse, insert, row
+
+from clickhouse import dangling_tokens, migrate
+from clickhouse.client import connect
+from clickhouse.insert_settings import INSERT_SETTINGS, REPLICATED_INSERT_SETTINGS
+from clickhouse.migrate import migrations, statements
+from schemas.priced import priced_arrow
+from streams.cli.migrate import undone
+from streams.errors import SpendError, Unreachable
+from streams.ports import free_port
+from streams.settings import Settings
+
+pytestmark = pytest.mark.stack
+
+NOW = datetime.now(UTC)
+TABLES_AFTER = [
+    {"migrations"},
+    {"migrations", "usage"},
+    {"migrations", "usage", "usage_15m", "usage_15m_view", "members_15m", "members_15m_view"},
+    {"migrations", "usage", "usage_15m", "usage_15m_view", "members_15m", "members_15m_view", "progress"},
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with embedded_clickhouse(tmp_path_factory.mktemp("migrations")) as settings:
+        yield settings
+
+
+@pytest.fixture
+def conf(server: Settings, request: pytest.FixtureRequest) -> Settings:
+    """Settings with a database of the test's own."""
+    name = re.sub(r"\W", "_", request.node.name)[:60]
+    return server.model_copy(update={"clickhouse_database": name})
+
+
+@pytest.fixture
+def client(server: Settings) -> Client:
+    return connect(server)
+
+
+def nothing_undone() -> str | None:
+    return None
+
+
+def schema(client: Client, conf: Settings) -> dict[str, str]:
+    found = client.query(
+        "SELECT name, create_table_query FROM system.tables WHERE database = {database:String}",
+        parameters={"database": conf.clickhouse_database},
+    )
+    return {name: query for name, query in found.result_rows}
+
+
+def counted(client: Client, conf: Settings) -> dict[str, tuple[int, Decimal]]:
+    """Calls and cost in the raw table and in each view's target."""
+    database = conf.clickhouse_database
+    return {
+        what: client.query(f"SELECT toInt64({calls}), sum(cost_total) FROM {database}.{what}").result_rows[0]
+        for what, calls in (
+            ("usage", "count()"),
+            ("usage_15m", "sum(calls)"),
+            ("members_15m WHERE dimension = 'user'", "sum(calls)"),
+        )
+    }
+
+
+def once(calls: int, cost: str) -> dict[str, tuple[int, Decimal]]:
+    return dict.fromkeys(("usage", "usage_15m", "members_15m WHERE dimension = 'user'"), (calls, Decimal(cost)))
+
+
+def block_over_months() -> list[Row]:
+    """Six calls, the latest 150 days late: as many months, as many parts."""
+    return [row(n, NOW - timedelta(days=30 * n), Decimal("0.000000000001") * (n + 1)) for n in range(6)]
+
+
+def test_up_makes_everything_and_again_does_nothing(client: Client, conf: Settings) -> None:
+    assert [each.label for each, _ in migrate.up(client, conf, nothing_undone)] == [each.label for each in migrations()]
+    assert schema(client, conf).keys() == TABLES_AFTER[-1]
+    assert migrate.up(client, conf, nothing_undone) == []
+    assert {n: was.digest for n, was in migrate.applied(client, conf).items()} == {
+        m.number: m.digest for m in migrations()
+    }
+
+
+def test_each_migration_is_reversed_and_applied_again_to_the_same_schema(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    whole = schema(client, conf)
+    for left in reversed(range(len(migrations()))):
+        migrate.down(client, conf, nothing_undone)
+        assert schema(client, conf).keys() == TABLES_AFTER[left]
+        assert migrate.applied(client, conf).keys() == set(range(1, left + 1))
+    migrate.up(client, conf, nothing_undone)
+    assert schema(client, conf) == whole
+
+
+def test_a_dry_run_changes_nothing(client: Client, conf: Settings) -> None:
+    plan = migrate.up(client, conf, nothing_undone, dry_run=True)
+    assert len(plan) == len(migrations())
+    assert schema(client, conf) == {}
+
+
+def test_the_engine_has_the_columns_of_the_block(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    found = client.query(
+        "SELECT name FROM system.columns WHERE database = {database:String} AND table = 'usage' "
+        "AND default_kind = '' ORDER BY position",
+        parameters={"database": conf.clickhouse_database},
+    )
+    assert [name for (name,) in found.result_rows] == priced_arrow().names
+
+
+def test_an_edited_migration_is_refused(client: Client, conf: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate.up(client, conf, nothing_undone)
+    first, *others = migrations()
+    edited = dataclasses.replace(first, up=first.up.replace("bloom_filter(0.01)", "bloom_filter(0.02)"))
+    monkeypatch.setattr(migrate, "migrations", lambda: (edited, *others))
+    with pytest.raises(SpendError, match="0001_usage was edited"):
+        migrate.up(client, conf, nothing_undone)
+
+
+def test_a_database_of_a_later_version_is_refused(
+    client: Client, conf: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate.up(client, conf, nothing_undone)
+    known = migrations()
+    monkeypatch.setattr(migrate, "migrations", lambda: known[:-1])
+    with pytest.raises(SpendError, match="does not know"):
+        migrate.up(client, conf, nothing_undone)
+
+
+def test_views_are_not_touched_while_a_sink_has_work_undone(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    insert(client, conf, [row(0, NOW, Decimal("1.5"))], "log:0:0")
+    with pytest.raises(SpendError, match="0002_rollups touches views: 3 blocks wait"):
+        migrate.down(client, conf, lambda: "3 blocks wait", count=2)
+    assert schema(client, conf).keys() == TABLES_AFTER[-2]  # progress went, the views stayed
+    assert counted(client, conf) == once(1, "1.5")
+
+
+def test_without_rows_nobody_asks_what_the_sink_has_undone(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, lambda: "3 blocks wait")
+    migrate.down(client, conf, lambda: "3 blocks wait", count=3)
+    assert schema(client, conf).keys() == TABLES_AFTER[0]
+
+
+def test_nobody_knows_what_is_undone_while_the_broker_is_away(server: Settings) -> None:
+    away = server.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{free_port()}"})
+    with pytest.raises(Unreachable, match="SPEND_KAFKA_BOOTSTRAP_SERVERS"):
+        undone(away)
+
+
+def test_retention_follows_its_setting(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    insert(client, conf, block_over_months(), "log:0:0")
+    migrate.up(client, conf.model_copy(update={"raw_retention_days": 90}), nothing_undone)
+    assert "TTL toDateTime(time) + toIntervalDay(90)" in schema(client, conf)["usage"]
+    client.command(f"OPTIMIZE TABLE {conf.clickhouse_database}.usage FINAL")
+    # whole months are dropped, so rows stay up to a month longer; the rollups keep theirs
+    assert 3 <= counted(client, conf)["usage"][0] <= 4
+    assert counted(client, conf)["usage_15m"][0] == 6
+
+
+def test_a_repeated_token_counts_once_in_the_raw_table_and_in_every_view(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    for _ in range(3):
+        insert(client, conf, block_over_months(), "log:0:0")
+        insert(client, conf, [row(6, NOW, Decimal("2"))], "log:0:1")
+    # 1 + 2 + 3 + 4 + 5 + 6 = 21 picodollars
+    assert counted(client, conf) == once(7, "2.000000000021")
+
+
+def test_a_token_is_remembered_after_parts_have_merged(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    for offset in range(4):
+        insert(client, conf, [row(offset, NOW, Decimal("0.25"))], f"log:0:{offset}")
+    for table in ("usage", "usage_15m", "members_15m"):
+        client.command(f"OPTIMIZE TABLE {conf.clickhouse_database}.{table} FINAL")
+    for offset in range(4):
+        insert(client, conf, [row(offset, NOW, Decimal("0.25"))], f"log:0:{offset}")
+    assert counted(client, conf) == once(4, "1")
+
+
+def test_the_same_rows_under_another_token_are_other_rows(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    for token in ("log:0:0", "log:1:0", "another-log:0:0"):
+        insert(client, conf, [row(0, NOW, Decimal("0.5"))], token)
+    assert counted(client, conf) == once(3, "1.5")
+
+
+def test_a_view_made_again_under_its_name_remembers_its_tokens(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    insert(client, conf, [row(0, NOW, Decimal("0.5"))], "log:0:0")
+    view = f"{conf.clickhouse_database}.usage_15m_view"
+    made = schema(client, conf)["usage_15m_view"]
+    client.command(f"DROP VIEW {view} SYNC")
+    client.command(re.sub(r" \(.*?\) AS", " AS", made, count=1, flags=re.DOTALL))
+    insert(client, conf, [row(0, NOW, Decimal("0.5"))], "log:0:0")
+    assert counted(client, conf) == once(1, "0.5")
+
+
+def test_an_unattributed_call_is_kept_under_an_empty_name(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    insert(client, conf, [row(0, NOW, None), row(1, NOW, Decimal("3"), workload="search", user="u1")], "log:0:0")
+    database = conf.clickhouse_database
+    by_workload = client.query(f"SELECT workload, sum(calls), sum(cost_total) FROM {database}.usage_15m GROUP BY ALL")
+    assert sorted(by_workload.result_rows) == [("", 1, Decimal(0)), ("search", 1, Decimal(3))]
+    by_user = client.query(
+        f"SELECT member, sum(calls), sum(unpriced_calls) FROM {database}.members_15m "
+        "WHERE dimension = 'user' GROUP BY ALL"
+    )
+    assert sorted(by_user.result_rows) == [("", 1, 1), ("u1", 1, 0)]
+
+
+def test_the_engine_knows_every_insert_setting(client: Client) -> None:
+    wanted = {*INSERT_SETTINGS, *REPLICATED_INSERT_SETTINGS} - {"wait_end_of_query"}  # that one is of HTTP
+    found = client.query(
+        "SELECT name FROM system.settings WHERE name IN {names:Array(String)}", {"names": sorted(wanted)}
+    )
+    assert {name for (name,) in found.result_rows} == wanted
+
+
+def test_the_engine_parses_every_statement_for_a_cluster(client: Client, conf: Settings) -> None:
+    clustered = conf.model_copy(update={"clickhouse_cluster": "main"})
+    for migration in migrations():
+        for statement in (*statements(migration.up, clustered), *statements(migration.down, clustered)):
+            parsed = client.query("SELECT formatQuery({sql:String})", parameters={"sql": statement}).result_rows[0][0]
+            assert "ON CLUSTER main" in parsed.replace("`", "")
+
+
+def test_a_token_whose_part_a_kill_prevented_is_mended(tmp_path: Path) -> None:
+    path = tmp_path / "clickhouse"
+    with embedded_clickhouse(path) as conf:
+        client = connect(conf)
+        migrate.up(client, conf, nothing_undone)
+        for table in ("usage", "usage_15m", "members_15m"):
+            client.command(f"SYSTEM STOP MERGES spend.{table}")
+        for offset in range(2):
+            insert(client, conf, [row(offset, NOW, Decimal("0.5"))], f"log:0:{offset}")
+        found = client.query(
+            "SELECT path FROM system.parts WHERE database = 'spend' AND table = 'usage' ORDER BY min_block_number"
+        )
+        last_part = Path(found.result_rows[-1][0])
+    assert dangling_tokens.mend(path) == []  # an orderly stop leaves none
+    # what SIGKILL leaves between the token's line and the part's rename
+    last_part.rename(last_part.with_name("tmp_insert_" + last_part.name))
+    assert dangling_tokens.mend(path) == [f"{last_part.parent.name}: {last_part.name}"]
+    assert dangling_tokens.mend(path) == []
+    with embedded_clickhouse(path) as conf:
+        client = connect(conf)
+        assert counted(client, conf)["usage"] == (1, Decimal("0.5"))
+        for offset in range(2):
+            insert(client, conf, [row(offset, NOW, Decimal("0.5"))], f"log:0:{offset}")
+        assert counted(client, conf) == once(2, "1")
