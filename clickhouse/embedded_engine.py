@@ -60,6 +60,7 @@ class Connection:
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
+        self._streaming: Any = None  # the engine's handle of a result that is not drawn to its end
 
     def set(self, values: dict[str, str]) -> None:
         """Set settings and, under `param_name`, the values of `{name:Type}`; the values in ClickHouse's text form."""
@@ -106,14 +107,13 @@ class Connection:
         if output_format not in _JOINABLE and output_format != "ArrowStream":
             yield self.query(sql, output_format, counters)
             return
-        result = self._call(self._handle.send_query, sql, output_format)
-        finished = False
+        result = self._streaming = self._call(self._handle.send_query, sql, output_format)
         held = b""
         try:
             while True:
                 piece = self._call(self._handle.streaming_fetch_result, result)
                 if piece is None or len(piece) == 0:
-                    finished = True
+                    self._streaming = None
                     break
                 counters.result_rows += piece.rows_read()
                 counters.read_rows = max(counters.read_rows, piece.storage_rows_read(), counters.result_rows)
@@ -123,8 +123,8 @@ class Connection:
                     data, held = _continued_arrow(data, first=not held), _ARROW_END
                 yield data
         finally:
-            if not finished:
-                self._handle.streaming_cancel_query(result)
+            if self._streaming is result:
+                self.settle()
         if output_format == "ArrowStream":
             # An empty result still has a schema, which only a whole query writes.
             yield held or self.query(sql, output_format, counters)
@@ -145,8 +145,15 @@ class Connection:
         counters.read_bytes = counters.written_bytes = counters.result_bytes = result.bytes_written()
         counters.seconds = result.elapsed()
 
+    def settle(self) -> None:
+        """End a stream that is still open. Whoever closes the connection does this first: afterwards it would crash."""
+        result, self._streaming = self._streaming, None
+        if result is not None:
+            self._handle.streaming_cancel_query(result)
+
     def close(self) -> None:
         """Give the connection back; its temporary tables are gone."""
+        self.settle()
         self._handle.close()
 
     @staticmethod

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import secrets
+import sys
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,6 +47,11 @@ class EmbeddedServer(ThreadingHTTPServer):
             connection.close()
         version, timezone, display_name = found.decode().rstrip("\n").split("\t")
         return version, timezone, display_name
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is no news; anything else is."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            log.exception("A connection failed in the server itself")
 
     def begin(self) -> None:
         """A request is in flight."""
@@ -190,6 +197,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._text(http_status(error.code), text + "\n", headers)
         except (ConnectionError, TimeoutError):
             self.close_connection = True
+        if error.code == 236 and "fatal error" in text:
+            # The engine crashed in one of its threads and refuses all work: let whoever watches this process see it.
+            log.critical("The database engine crashed")
+            os._exit(70)
 
     def _drain(self, body: Iterator[bytes]) -> None:
         # An answer sent while the client still writes would be lost with the connection.

@@ -188,6 +188,7 @@ class Sessions:
             try:
                 yield session.connection
             finally:
+                session.connection.settle()
                 session.connection.set(before)
                 if database:
                     session.connection.use(database)

@@ -42,9 +42,10 @@ class Statement:
 
 def read_statement(text: bytes) -> Statement:
     """Read the statement at the start of `text`; inline data of an INSERT may follow and is not read."""
-    verb = format_name = previous = ""
+    verb = previous = ""
     depth = clause_at = 0
     selects = touches_files = False
+    words: list[str] = []  # outside of parentheses, as written
     for match in _TOKEN.finditer(text):
         token = match.group()
         if token.isspace() or token[:2] in _SKIPPED:
@@ -52,22 +53,25 @@ def read_statement(text: bytes) -> Statement:
         word = token.decode("latin-1").upper()
         verb = verb or (word if word.isalpha() else "")
         depth += (word == "(") - (word == ")")
-        named = previous in (".", "INTO", "TABLE", "FROM", "AS")  # a name that is spelled like a keyword
-        if depth == 0 and verb == "INSERT" and not selects:
-            if previous == "FORMAT" and clause_at:
-                return Statement(verb, text[:clause_at], token.decode("latin-1"), _data_at(text, match.end()), False)
-            if word == "VALUES" and not named:
-                return Statement(verb, text[: match.start()], "Values", match.end(), False)
         if depth == 0:
-            if previous == "FORMAT" and clause_at:
-                format_name = token.decode("latin-1")
-            clause_at = match.start() if word == "FORMAT" and not named else 0
-            selects = selects or (word in ("SELECT", "WITH") and not named)
+            named = previous in (".", "INTO", "TABLE", "FROM", "AS")  # a name that is spelled like a keyword
             touches_files = touches_files or (previous, word) in (("INTO", "OUTFILE"), ("FROM", "INFILE"))
+            if verb == "INSERT" and not selects and not touches_files:
+                if clause_at:
+                    at = _DATA_START.match(text, match.end())
+                    return Statement(verb, text[:clause_at], token.decode("latin-1"), at.end() if at else None, False)
+                if word == "VALUES" and not named:
+                    return Statement(verb, text[: match.start()], "Values", match.end(), False)
+                clause_at = match.start() if word == "FORMAT" and not named else 0
+            selects = selects or (word in ("SELECT", "WITH") and not named)
+            words.append(token.decode("latin-1"))
         previous = word
-    return Statement(verb, text, format_name or None, None, touches_files)
+    return Statement(verb, text, _format_clause(words), None, touches_files)
 
 
-def _data_at(text: bytes, at: int) -> int:
-    found = _DATA_START.match(text, at)
-    return found.end() if found else at
+def _format_clause(words: list[str]) -> str | None:
+    # FORMAT name, and then nothing but the end or SETTINGS.
+    for at in range(len(words) - 2, -1, -1):
+        if words[at].upper() == "FORMAT" and (words + [";"])[at + 2].upper() in (";", "SETTINGS"):
+            return words[at + 1]
+    return None

@@ -26,7 +26,7 @@ from clickhouse.progress import Progress, read_progress, write_progress
 from streams import blocks, metrics, topics
 from streams.blocks import Block, Header
 from streams.errors import Halt, SpendError, Unreachable
-from streams.kafka import reader, topic_ids
+from streams.kafka import reader, topic_ids, watermarks
 from streams.settings import Settings
 
 log = logging.getLogger("spendstream.sink")
@@ -172,6 +172,7 @@ class Sink:
                 "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
                 "partition.assignment.strategy": "range",
                 "queued.min.messages": 4,
+                "enable.partition.eof": False,
             },
         )
         self._stopping = threading.Event()
@@ -212,7 +213,7 @@ class Sink:
             for tp in partitions:
                 client = self._connect()
                 progress, since = read_progress(client, ids[topics.PRICED], ids[topics.USAGE], tp.partition)
-                start, end = consumer.get_watermark_offsets(tp, timeout=10)
+                start, end = self._watermarks(tp.partition)
                 tp.offset = self._begin(progress, since, start, end)
                 self._parts[tp.partition] = PartitionSink(self._settings, client, progress, end - 1)
                 log.info("spend.priced partition %d: from block %d of %d", tp.partition, tp.offset, end)
@@ -220,6 +221,13 @@ class Sink:
             self.ready = True
         except Exception as exc:
             fatal(exc)
+
+    def _watermarks(self, partition: int) -> tuple[int, int]:
+        looker = reader(self._settings)
+        try:
+            return watermarks(looker, topics.PRICED, partition)
+        finally:
+            looker.close()
 
     def _connect(self) -> Client:
         for attempt in range(1_000_000):

@@ -14,11 +14,11 @@ accepted, so its first replay is no repeat; a second one is, and is dropped, bec
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer
 
 from streams import topics
 from streams.errors import Halt, SpendError, Unreachable
-from streams.kafka import admin, client_config, read_range, reader, topic_ids
+from streams.kafka import admin, client_config, read_range, reader, topic_ids, watermarks
 from streams.partitioner import partitions_of
 from streams.settings import Settings
 
@@ -136,7 +136,7 @@ def _records(
     settings: Settings, consumer: Consumer
 ) -> Iterator[tuple[bytes | None, bytes | None, list[tuple[str, bytes]] | None]]:
     for partition in sorted(_partitions(settings, topics.DEAD_LETTER)):
-        low, high = consumer.get_watermark_offsets(TopicPartition(topics.DEAD_LETTER, partition), timeout=10)
+        low, high = watermarks(consumer, topics.DEAD_LETTER, partition)
         for message in read_range(consumer, topics.DEAD_LETTER, partition, low, high):
             yield message.key(), message.value(), message.headers()  # type: ignore[misc]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 
 from clickhouse import migrate
 from clickhouse.client import connect
@@ -13,7 +13,7 @@ from clickhouse.progress import read_progress
 from schemas.registry import writer_schemas
 from streams.blocks import Header
 from streams.errors import SpendError
-from streams.kafka import admin, read_range, reader, topic_ids, wait_for_brokers
+from streams.kafka import admin, read_range, reader, topic_ids, wait_for_brokers, watermarks
 from streams.rate_sources import read_rates_file
 from streams.settings import Settings
 from streams.spend.rates import default_table
@@ -123,8 +123,8 @@ def _partition_lag(settings: Settings, client: Client, ids: dict[str, str], part
     """Events beyond the last block, and blocks beyond the sink's progress."""
     consumer = reader(settings)
     try:
-        _, usage_end = consumer.get_watermark_offsets(TopicPartition(USAGE, partition), timeout=10)
-        start, end = consumer.get_watermark_offsets(TopicPartition(PRICED, partition), timeout=10)
+        _, usage_end = watermarks(consumer, USAGE, partition)
+        start, end = watermarks(consumer, PRICED, partition)
         mark = -1
         if end > start:
             last = next(iter(read_range(consumer, PRICED, partition, end - 1, end)))
@@ -137,15 +137,15 @@ def _partition_lag(settings: Settings, client: Client, ids: dict[str, str], part
 
 def _dead_letters(settings: Settings) -> Iterator[Finding]:
     consumer = reader(settings)
-    start, end = consumer.get_watermark_offsets(TopicPartition(DEAD_LETTER, 0), timeout=10)
+    start, end = watermarks(consumer, DEAD_LETTER, 0)
     consumer.close()
     yield Finding("dead letters", f"{end - start}" + (": spendstream dead-letters list" if end > start else ""))
 
 
 def _unpriced(settings: Settings) -> Iterator[Finding]:
     rows = connect(settings).query(
-        f"SELECT provider, model, sum(calls) AS n FROM {settings.clickhouse_database}.usage_15m WHERE pricing_status != 'priced' "
-        "GROUP BY provider, model ORDER BY n DESC LIMIT 5"
+        f"SELECT provider, model, sum(calls) AS n FROM {settings.clickhouse_database}.usage_15m "
+        "WHERE pricing_status != 'priced' GROUP BY provider, model ORDER BY n DESC LIMIT 5"
     )
     for provider, model, calls in rows.result_rows:
         yield Finding(

@@ -100,7 +100,8 @@ def read_csv(stream: BinaryIO) -> Iterator[Portion]:
     Raises:
         SpendError: the heading has a column that an event does not have, or lacks one that it needs.
     """
-    lines = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline=""))
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    lines = csv.reader(text)
     heading = [name.strip() for name in next(lines, [])]
     unknown = [name for name in heading if name not in columns() and not is_entry(name)]
     if unknown:
@@ -110,25 +111,30 @@ def read_csv(stream: BinaryIO) -> Iterator[Portion]:
         raise SpendError(f"CSV: the heading lacks {', '.join(missing)}; `spendstream produce --help` lists the columns")
     if len(set(heading)) < len(heading):
         raise SpendError("CSV: the heading names a column twice")
-    return _portions(_csv_rows(lines, heading))
+    return _portions(_csv_rows(text, lines, heading))
 
 
-def _csv_rows(lines: Any, heading: list[str]) -> Iterator[tuple[int, Mapping[str, Any] | BadLine]]:
-    while True:
-        number = lines.line_num + 1  # a quoted cell may span lines: the number is that of the first
-        try:
-            cells = next(lines)
-        except StopIteration:
-            return
-        except csv.Error as exc:
-            yield number, BadLine(number, f"is not CSV ({exc})")
-            continue
-        if not cells:
-            continue
-        if len(cells) != len(heading):
-            yield number, BadLine(number, f"has {len(cells)} cells where the heading has {len(heading)}")
-            continue
-        yield number, {name: cell for name, cell in zip(heading, cells, strict=True) if cell != ""}
+def _csv_rows(
+    text: io.TextIOWrapper, lines: Any, heading: list[str]
+) -> Iterator[tuple[int, Mapping[str, Any] | BadLine]]:
+    try:
+        while True:
+            number = lines.line_num + 1  # a quoted cell may span lines: the number is that of the first
+            try:
+                cells = next(lines)
+            except StopIteration:
+                return
+            except csv.Error as exc:
+                yield number, BadLine(number, f"is not CSV ({exc})")
+                continue
+            if not cells:
+                continue
+            if len(cells) != len(heading):
+                yield number, BadLine(number, f"has {len(cells)} cells where the heading has {len(heading)}")
+                continue
+            yield number, {name: cell for name, cell in zip(heading, cells, strict=True) if cell != ""}
+    finally:
+        text.detach()  # or it would close the stream, which is its owner's
 
 
 def _portions(rows: Iterator[tuple[int, Mapping[str, Any] | BadLine]]) -> Iterator[Portion]:

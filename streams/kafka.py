@@ -85,9 +85,37 @@ def reader(settings: Settings, group: str = "spendstream-reader", **config: Any)
             "fetch.max.bytes": MAX_MESSAGE_BYTES,
             "queued.max.messages.kbytes": 128 << 10,
             "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 100,
             **config,
         }
     )
+
+
+def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """The first offset of a partition and its end, one beyond the last. `consumer` is a `reader` with nothing assigned.
+
+    The end is what the answer to a fetch says: asked for the latest offset, the embedded broker names the start of the
+    last batch.
+
+    Raises:
+        Unreachable: the broker does not answer.
+    """
+    where = TopicPartition(topic, partition)
+    try:
+        start, listed = consumer.get_watermark_offsets(where, timeout=10)
+        consumer.assign([TopicPartition(topic, partition, listed)])
+        message = consumer.poll(10)
+        if message is None:
+            raise Unreachable(f"{topic} partition {partition}: the broker does not say where it ends")
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            raise Halt(f"{topic} partition {partition} at offset {listed}: {error.str()}")
+        return start, consumer.get_watermark_offsets(where, cached=True)[1]
+    except KafkaException as exc:
+        raise Unreachable(f"{topic} partition {partition}: {exc.args[0].str()}") from exc
+    finally:
+        consumer.unassign()
 
 
 def read_range(consumer: Consumer, topic: str, partition: int, start: int, end: int) -> Iterator[Message]:
@@ -105,6 +133,8 @@ def read_range(consumer: Consumer, topic: str, partition: int, start: int, end: 
             messages = consumer.consume(500, 0.2)
             for message in messages:
                 error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    continue
                 if error is not None:
                     raise Halt(f"{topic} partition {partition} at offset {position}: {error.str()}")
                 offset = message.offset()

@@ -8,12 +8,12 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
 
 from streams import blocks, topics
 from streams.blocks import Block, Header
 from streams.errors import Halt
-from streams.kafka import read_range, reader
+from streams.kafka import read_range, reader, watermarks
 from streams.settings import Settings
 from streams.spend.decide import PartitionState, PoisonGuard
 from streams.spend.dedupe import DedupIndex
@@ -45,7 +45,7 @@ def take_over(settings: Settings, ids: LogIds, partition: int, accept_gap: bool 
     """
     consumer = reader(settings)
     try:
-        start, end = consumer.get_watermark_offsets(TopicPartition(topics.PRICED, partition), timeout=10)
+        start, end = watermarks(consumer, topics.PRICED, partition)
         state = PartitionState(
             log_id=ids.usage,
             block_log_id=ids.priced,
@@ -58,7 +58,7 @@ def take_over(settings: Settings, ids: LogIds, partition: int, accept_gap: bool 
         )
         if end > start:
             _read_blocks(consumer, state, start, end, settings)
-        usage_start, usage_end = consumer.get_watermark_offsets(TopicPartition(topics.USAGE, partition), timeout=10)
+        usage_start, usage_end = watermarks(consumer, topics.USAGE, partition)
         _refuse_gap(state, usage_start, usage_end, accept_gap)
     finally:
         consumer.close()

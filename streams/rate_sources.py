@@ -1,13 +1,18 @@
 """Own rates as people and topics hold them: a YAML file, or one JSON document a rate on `spend.rates`."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from confluent_kafka import KafkaException
 from pydantic import ValidationError
 
-from streams.errors import SpendError
+from streams import topics
+from streams.errors import SpendError, Unreachable
+from streams.kafka import block_producer, read_range, reader, watermarks
+from streams.settings import Settings
 from streams.spend.rates import Rate
 
 
@@ -48,6 +53,51 @@ def parse_rate(value: bytes | str) -> Rate:
 def rate_json(rate: Rate) -> str:
     """The rate as a value of `spend.rates`: only what is set, numbers as strings."""
     return rate.model_dump_json(exclude_defaults=True, by_alias=True)
+
+
+def topic_rates(settings: Settings) -> dict[str, Rate]:
+    """The rates that stand on `spend.rates`, by id; a value that does not fit is an error here, not left out.
+
+    Raises:
+        SpendError: a value does not fit.
+        Unreachable: the broker does not answer.
+    """
+    consumer = reader(settings)
+    try:
+        start, end = watermarks(consumer, topics.RATES, 0)
+        rates: dict[str, Rate] = {}
+        for message in read_range(consumer, topics.RATES, 0, start, end):
+            rate_id = (message.key() or b"").decode(errors="replace")
+            rates.pop(rate_id, None)
+            if value := message.value():
+                rates[rate_id] = parse_rate(value)
+        return rates
+    except KafkaException as exc:
+        raise Unreachable(f"{topics.RATES}: {exc.args[0].str()}; is the broker up, do the topics exist?") from exc
+    finally:
+        consumer.close()
+
+
+def publish_rates(settings: Settings, rates: Iterable[Rate] = (), removed: Iterable[str] = ()) -> None:
+    """Put rates on `spend.rates` and take others off it; returns when the broker has them all.
+
+    Raises:
+        Unreachable: the broker did not acknowledge them.
+    """
+    failures: list[str] = []
+    producer = block_producer(settings)
+    values = {**{rate.id: rate_json(rate).encode() for rate in rates}, **dict.fromkeys(removed)}
+    for rate_id, value in values.items():
+        producer.produce(
+            topics.RATES,
+            key=rate_id.encode(),
+            value=value,
+            partition=0,
+            on_delivery=lambda error, _: failures.append(error.str()) if error is not None else None,
+        )
+    unsent = producer.flush(30)
+    if failures or unsent:
+        raise Unreachable(f"{topics.RATES}: {failures[0] if failures else 'the broker does not acknowledge the rates'}")
 
 
 def _rate(raw: Any, where: str) -> Rate:

@@ -7,11 +7,11 @@ before the first event is priced; a change takes effect within a second.
 import logging
 import threading
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from streams import topics
 from streams.errors import SpendError
-from streams.kafka import read_range, reader
+from streams.kafka import read_range, reader, watermarks
 from streams.rate_sources import parse_rate, read_rates_file
 from streams.settings import Settings
 from streams.spend.rates import Rate, RateTable, default_table
@@ -30,12 +30,20 @@ class RatesFeed:
         self._from_file = read_rates_file(settings.rates_file) if settings.rates_file else []
         self._from_topic: dict[str, Rate] = {}
         self._consumer = reader(settings)
-        start, end = self._consumer.get_watermark_offsets(TopicPartition(topics.RATES, 0), timeout=10)
+        start, end = watermarks(self._consumer, topics.RATES, 0)
         for message in read_range(self._consumer, topics.RATES, 0, start, end):
             self._take(message.key(), message.value())
         self.table: RateTable = self._compile()
         self._consumer.assign([TopicPartition(topics.RATES, 0, end)])
-        threading.Thread(target=self._follow, args=(self._consumer,), name="rates-feed", daemon=True).start()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._follow, args=(self._consumer,), name="rates-feed", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Follow no longer."""
+        self._closed.set()
+        self._thread.join()
+        self._consumer.close()
 
     def _compile(self) -> RateTable:
         table = default_table([*self._from_file, *self._from_topic.values()])
@@ -53,12 +61,14 @@ class RatesFeed:
             log.error("spend.rates: %s is left out: %s", rate_id, exc)
 
     def _follow(self, consumer: Consumer) -> None:
-        while True:
-            message = consumer.poll(0.5)
+        while not self._closed.is_set():
+            message = consumer.poll(0.2)
             if message is None:
                 continue
-            if message.error() is not None:
-                log.error("spend.rates: %s", message.error())
+            error = message.error()
+            if error is not None:
+                if error.code() != KafkaError._PARTITION_EOF:
+                    log.error("spend.rates: %s", error.str())
                 continue
             before = dict(self._from_topic)
             self._take(message.key(), message.value())
@@ -67,3 +77,10 @@ class RatesFeed:
             except SpendError as exc:
                 log.error("spend.rates: the rates stay as they were: %s", exc)
                 self._from_topic = before
+
+
+def rates_in_force(settings: Settings) -> RateTable:
+    """The rates of this moment. Raises as `RatesFeed` does."""
+    feed = RatesFeed(settings)
+    feed.close()
+    return feed.table

@@ -1,7 +1,7 @@
 """Runs the stack on one machine: starts the parts in order, waits for each, watches them, stops them in reverse.
 
-Nothing is restarted silently: when a part ends by itself, `wait` stops everything and says which and why. No process
-stays behind, even when the supervisor is killed: each child asks the kernel to be killed when its parent dies.
+Nothing is restarted silently: when a part ends by itself, `wait` raises and says which and why, and leaving the stack
+stops the rest. No process stays behind, even when the supervisor itself is killed (`streams.child`).
 """
 
 import os
@@ -11,42 +11,26 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from pydantic import SecretStr
-
-from streams import embedded
+from streams import child, embedded
 from streams.embedded import Address, Server
 from streams.errors import SpendError
 from streams.ports import free_port
 from streams.settings import Settings
 
 SERVERS = ("broker", "clickhouse")
-STEPS = ("topics", "migrate")  # run to their end, once, after the servers
+STEPS = {"topics": ("topics", "create"), "migrate": ("migrate", "up")}  # commands that run to their end, once
 PROCESSES = ("worker", "sink")
 EVERYTHING = (*SERVERS, *STEPS, *PROCESSES)
 
-_STEP_COMMANDS = {"topics": ("topics", "create"), "migrate": ("migrate", "up")}
 _READY_SECONDS = 90.0
 _STOP_SECONDS = 25.0
 _TAIL_LINES = 15
-_LOG_BYTES = 32 << 20
-
-# Between fork and exec of a child, in a fresh interpreter: PR_SET_PDEATHSIG (1) survives exec, and the parent may have
-# died before it was set.
-_GUARD = """
-import ctypes, os, signal, sys
-parent, *command = sys.argv[1:]
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    if os.getppid() != int(parent):
-        sys.exit(1)
-os.execvp(command[0], command)
-"""
+_LOG_BYTES = 32 << 20  # a longer log is put aside when its part starts
 
 
 @dataclass
@@ -61,13 +45,13 @@ class Stack:
     >>> with Stack(on_free_ports(Settings(state_dir=tmp_path))) as stack:     # broker, clickhouse, topics, migrate, ...
     ...     stack.settings.clickhouse_url          # where things listen; give these settings to your own code
     ...     stack.run("report", "--json")          # `spendstream report --json` against this stack: its output
-    ...     stack.kill("worker")                   # SIGKILL; also stack.stop("worker"), which is SIGTERM and patient
+    ...     stack.kill("worker")                   # SIGKILL; also stop (SIGTERM, patient), pause and resume
     ...     stack.start("worker")                  # returns when it is ready; "topics" and "migrate" run to their end
     ...     stack.start("worker-2")                # one more worker, with a port and a state folder of its own
     ...     stack.wait(seconds=5)                  # raises when a part ended by itself
 
-    `parts` chooses what entering starts, in order: `Stack(settings, parts=SERVERS)` is broker and database alone. What
-    was not started then can be started later. `env` holds the variables for processes of one's own.
+    `parts` chooses what entering starts: `Stack(settings, parts=SERVERS)` is broker and database alone. What was not
+    started then can be started later. `env` holds the variables for processes of one's own.
     """
 
     def __init__(
@@ -82,27 +66,27 @@ class Stack:
         self._parts = tuple(parts)
         self._tell = tell
         self._running: dict[str, _Running] = {}
-        # A child is killed when the THREAD that forked it ends, so one thread that lasts forks them all.
-        self._spawner = ThreadPoolExecutor(1, "spawner")
+        self._spawner = child.Spawner()
 
     @property
     def env(self) -> dict[str, str]:
         """The environment of the stack's processes: this one's, with SPEND_* from the settings alone."""
-        own = {k: v for k, v in os.environ.items() if not k.startswith("SPEND_")}
-        return own | variables(self.settings) | {"PYTHONUNBUFFERED": "1"}
-
-    @property
-    def log_dir(self) -> Path:
-        """Where each part's output is collected, a file a part."""
-        return self.settings.state_dir / "logs"
+        return child.environment(self.settings)
 
     def __enter__(self) -> "Stack":
+        # Three waves: servers, steps that need them, processes that need those. Within one, all come up side by side.
+        waves: tuple[list[str], ...] = ([], [], [])
+        for name in self._parts:
+            waves[0 if name in SERVERS else 1 if name in STEPS else 2].append(name)
         try:
-            for name in self._parts:
-                if name not in STEPS:
-                    embedded.require_free(self._server(name).address)
-            for name in self._parts:
-                self.start(name)
+            servers = {name: self._server(name) for name in (*waves[0], *waves[2])}
+            for server in servers.values():
+                embedded.require_free(server.address)
+            self._begin(waves[0], servers)
+            jobs = [(STEPS[name], self._command(STEPS[name])) for name in waves[1]]
+            for arguments, job in jobs:
+                self._finish(arguments, job)
+            self._begin(waves[2], servers)
         except BaseException:
             self.close()
             raise
@@ -120,24 +104,13 @@ class Stack:
             SpendError: it ended or was not ready in time; the message has the end of its log.
         """
         if name in STEPS:
-            self._tell(f"{name} ...")
-            self.run(*_STEP_COMMANDS[name])
+            self.run(*STEPS[name])
             return
         if name in self._running:
             raise SpendError(f"{name} runs already")
         server = self._server(name)
         embedded.require_free(server.address)
-        self._tell(f"{name} ...")
-        running = self._spawn(name, server.command, server.environment)
-        give_up = time.monotonic() + _READY_SECONDS
-        while not server.ready():
-            if running.process.poll() is not None:
-                raise self._ended(name)
-            if time.monotonic() > give_up:
-                raise SpendError(f"{name} is not ready after {_READY_SECONDS:.0f} s{self._tail(running.log)}")
-            time.sleep(0.05)
-        if running.process.poll() is not None:  # something else answered at its address
-            raise self._ended(name)
+        self._begin([name], {name: server})
 
     def spawn(self, name: str, *command: str) -> None:
         """Start a process of the caller's beside the parts; it is watched and stopped like them."""
@@ -149,15 +122,7 @@ class Stack:
         Raises:
             SpendError: it failed; the message is what it said.
         """
-        command = _guarded([sys.executable, "-m", "streams.cli", *arguments])
-        job = self._spawner.submit(
-            subprocess.run, command, env=self.env, input=input, capture_output=True, check=False, start_new_session=True
-        )
-        done = job.result()
-        if done.returncode != 0:
-            said = (done.stderr or done.stdout).decode(errors="replace").strip()
-            raise SpendError(f"spendstream {' '.join(arguments)} ended with {done.returncode}: {said}")
-        return str(done.stdout.decode(errors="replace"))
+        return self._finish(arguments, self._command(arguments), input)
 
     def pid(self, name: str) -> int:
         """The process id of a running part."""
@@ -171,7 +136,8 @@ class Stack:
     def stop(self, name: str) -> None:
         """SIGTERM a part and wait for its end; SIGKILL when that takes too long."""
         running = self._get(name)
-        self._tell(f"stopping {name} ...")
+        self._tell(f"stopping {name}")
+        self._signal(name, signal.SIGCONT)  # a paused one could not stop
         self._signal(name, signal.SIGTERM)
         try:
             running.process.wait(_STOP_SECONDS)
@@ -210,7 +176,7 @@ class Stack:
 
     def log(self, name: str) -> Path:
         """The file with a part's output."""
-        return self.log_dir / f"{name}.log"
+        return self.settings.state_dir / "logs" / f"{name}.log"
 
     def close(self) -> None:
         """Stop what runs, the last started first."""
@@ -219,7 +185,7 @@ class Stack:
                 self.stop(name)
             else:
                 self.kill(name)
-        self._spawner.shutdown()
+        self._spawner.close()
 
     def _server(self, name: str) -> Server:
         if name == "broker":
@@ -240,23 +206,47 @@ class Stack:
             [sys.executable, "-m", "streams.cli", kind], address, lambda: embedded.answers(ready), environment
         )
 
-    def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> _Running:
+    def _begin(self, names: Sequence[str], servers: dict[str, Server]) -> None:
+        for name in names:
+            self._tell(f"starting {name}")
+            self._spawn(name, servers[name].command, servers[name].environment)
+        give_up = time.monotonic() + _READY_SECONDS
+        for name in names:
+            while not servers[name].ready():
+                self.check()
+                if time.monotonic() > give_up:
+                    log = self._running[name].log
+                    raise SpendError(f"{name} is not ready after {_READY_SECONDS:.0f} s{_tail(log)}")
+                time.sleep(0.05)
+        self.check()  # something else may have answered at its address
+
+    def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         log = self.log(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as output:
-            job = self._spawner.submit(
-                subprocess.Popen,
-                _guarded(command),
-                env=self.env | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in a terminal is the supervisor's alone
-            )
-            running = self._running[name] = _Running(job.result(), log)
-        return running
+            process = self._spawner.spawn(command, self.env | environment, output=output, errors=subprocess.STDOUT)
+        self._running[name] = _Running(process, log)
+
+    def _command(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        self._tell(f"spendstream {' '.join(arguments)}")
+        command = [sys.executable, "-m", "streams.cli", *arguments]
+        pipe = subprocess.PIPE
+        return self._spawner.spawn(command, self.env, input=pipe, output=pipe, errors=pipe)
+
+    @staticmethod
+    def _finish(arguments: Sequence[str], job: subprocess.Popen[bytes], input: bytes | None = None) -> str:
+        try:
+            output, errors = job.communicate(input)
+        except BaseException:
+            job.kill()
+            job.wait()
+            raise
+        if job.returncode != 0:
+            said = (errors or output).decode(errors="replace").strip()
+            raise SpendError(f"spendstream {' '.join(arguments)} ended with {job.returncode}: {said}")
+        return str(output.decode(errors="replace"))
 
     def _get(self, name: str) -> _Running:
         if name not in self._running:
@@ -271,13 +261,7 @@ class Stack:
         running = self._running[name]
         code = running.process.poll() or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return SpendError(f"{name} {how}{self._tail(running.log)}")
-
-    @staticmethod
-    def _tail(log: Path) -> str:
-        with log.open(encoding="utf-8", errors="replace") as lines:
-            last = deque(lines, _TAIL_LINES)
-        return f"; the end of {log}:\n" + "".join(f"  {line}" for line in last) if last else f"; {log} is empty"
+        return SpendError(f"{name} {how}{_tail(running.log)}")
 
 
 def on_free_ports(settings: Settings) -> Settings:
@@ -293,17 +277,7 @@ def on_free_ports(settings: Settings) -> Settings:
     )
 
 
-def variables(settings: Settings) -> dict[str, str]:
-    """The settings as SPEND_* variables, so that another process has the same; what is None is left out."""
-    found = {}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, SecretStr):
-            value = value.get_secret_value()
-        if value is not None:
-            found[f"SPEND_{name.upper()}"] = str(value)
-    return found
-
-
-def _guarded(command: list[str]) -> list[str]:
-    return [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), *command]
+def _tail(log: Path) -> str:
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        last = deque(lines, _TAIL_LINES)
+    return f"; the end of {log}:\n" + "".join(f"  {line}" for line in last) if last else f"; {log} is empty"

@@ -278,7 +278,7 @@ class BatchTransport(driver.Transport):
 class BatchSchema(faust.Schema):
     """No decoding: the agent gets the `Batch`."""
 
-    def compile(self, app: Any, **_: Any) -> Any:  # type: ignore[override]
+    def compile(self, app: Any, **_: Any) -> Any:
         async def decode(message: Message, *, propagate: bool = False) -> Any:
             return app.create_event(None, message.value, message.headers, message)
 

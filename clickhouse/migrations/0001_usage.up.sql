@@ -82,8 +82,7 @@ CREATE TABLE IF NOT EXISTS $database.usage $on_cluster
     INDEX by_offset source_offset TYPE minmax GRANULARITY 1,
     INDEX by_id id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX by_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_user user TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_customer customer TYPE bloom_filter(0.01) GRANULARITY 1
+    INDEX by_user user TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = ${replicated}MergeTree
 PARTITION BY toYYYYMM(time)

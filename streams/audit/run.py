@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer
 
 from clickhouse.client import connect
 from schemas.codec import WriterSchemas
@@ -15,7 +15,7 @@ from streams.audit.report import Partition, Report
 from streams.audit.rollups import ROLLUPS, compare_rollup
 from streams.audit.tables import Tables
 from streams.blocks import Header
-from streams.kafka import read_range, reader, topic_ids
+from streams.kafka import read_range, reader, topic_ids, watermarks
 from streams.oracle.decode import Decoder
 from streams.oracle.judge import Expected, Oracle
 from streams.oracle.price import OraclePrices
@@ -50,7 +50,7 @@ def audit(settings: Settings, table: RateTable, writers: WriterSchemas, wait_sec
     partitions = []
     try:
         for number in sorted(consumer.list_topics(topics.USAGE, timeout=10).topics[topics.USAGE].partitions):
-            start, end = consumer.get_watermark_offsets(TopicPartition(topics.USAGE, number), timeout=10)
+            start, end = watermarks(consumer, topics.USAGE, number)
             partitions.append(Partition(number, start, end))
         total, done = sum(p.end - p.start for p in partitions), 0
         deadline = time.monotonic() + wait_seconds
@@ -153,7 +153,7 @@ class _PartitionAudit:
     def compare_decisions(self, consumer: Consumer) -> None:
         """Compare each duplicate and dead letter with what the headers of the blocks on spend.priced say."""
         number = self.partition.number
-        begin, end = consumer.get_watermark_offsets(TopicPartition(topics.PRICED, number), timeout=10)
+        begin, end = watermarks(consumer, topics.PRICED, number)
         said: dict[str, list[np.ndarray]] = {}
         since: int | None = None
         mark: int | None = None

@@ -5,7 +5,9 @@
 2  a wrong setting, option or file
 """
 
+import logging
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -22,6 +24,7 @@ def build() -> typer.Typer:
         migrate,
         priced,
         produce,
+        rates,
         report,
         sink,
         topics,
@@ -35,7 +38,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Real-time, exact spend of AI usage. Settings are SPEND_... variables: `spendstream doctor --settings`.",
     )
-    for name, command in {
+    commands: dict[str, Callable[..., None]] = {
         "up": up.command,
         "demo": demo.command,
         "produce": produce.command,
@@ -45,11 +48,13 @@ def build() -> typer.Typer:
         "sink": sink.command,
         "priced": priced.command,
         "doctor": doctor.command,
-    }.items():
+    }
+    for name, command in commands.items():
         app.command(name)(command)
     for name, group in {
         "topics": topics.app,
         "migrate": migrate.app,
+        "rates": rates.app,
         "dead-letters": dead_letters.app,
     }.items():
         app.add_typer(group, name=name)
@@ -58,6 +63,7 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run a command; a SpendError ends with its one line and its exit code."""
+    logging.getLogger().addHandler(logging.NullHandler())  # librdkafka's lines are for daemons' logs
     try:
         build()()
     except SpendError as exc:

@@ -12,7 +12,7 @@ from schemas.registry import writer_schemas
 from streams.audit import Report, audit
 from streams.audit.report import dollars
 from streams.kafka import wait_for_brokers
-from streams.rates_feed import RatesFeed
+from streams.rates_feed import rates_in_force
 from streams.settings import settings
 
 
@@ -40,7 +40,7 @@ def command(
         def tell(what: str, done: int, of: int) -> None:
             progress.update(tasks[what], completed=done, total=of)
 
-        report = audit(conf, RatesFeed(conf).table, writer_schemas(conf), wait, tell)
+        report = audit(conf, rates_in_force(conf), writer_schemas(conf), wait, tell)
     if as_json:
         print(json.dumps(report.to_json(), indent=2))
     else:

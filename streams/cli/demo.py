@@ -3,6 +3,7 @@
 import shutil
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,12 +18,13 @@ from streams.cli import audit as audit_command
 from streams.cli import report as report_command
 from streams.errors import Halt
 from streams.producer import UsageProducer
-from streams.rates_feed import RatesFeed
+from streams.rates_feed import rates_in_force
 from streams.sample.generator import Sample, Truth, generate
 from streams.sample.kinds import KINDS
 from streams.settings import Settings, settings
 from streams.supervisor import Stack, on_free_ports
 
+SAMPLE_RATES = Path(__file__).parents[1] / "sample" / "rates.yaml"  # the invented company's own
 _PATIENCE_SECONDS = 120.0  # without progress
 
 
@@ -44,7 +46,7 @@ def command(
     with (
         Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()) as progress,
         Stack(
-            on_free_ports(base.model_copy(update={"state_dir": folder})),
+            on_free_ports(base.model_copy(update={"state_dir": folder, "rates_file": base.rates_file or SAMPLE_RATES})),
             tell=lambda line: progress.console.print(f"[dim]starting {line}[/dim]"),
         ) as stack,
     ):
@@ -59,7 +61,7 @@ def command(
         auditing = progress.add_task("audited", total=sample.truth.records)
         report = audit(
             conf,
-            RatesFeed(conf).table,
+            rates_in_force(conf),
             writer_schemas(conf),
             wait_seconds=30.0,
             tell=lambda what, done, _: progress.update(auditing, completed=done) if what == "records" else None,
@@ -95,7 +97,9 @@ def _await_rows(conf: Settings, stack: Stack, records: int, progress: Progress, 
         if rows[0][0] > covered:
             covered, moved = rows[0][0], time.monotonic()
         elif time.monotonic() - moved > _PATIENCE_SECONDS:
-            raise Halt(f"{records - covered} records do not arrive in ClickHouse; the logs are in {stack.log_dir}")
+            raise Halt(
+                f"{records - covered} records do not arrive in ClickHouse; the logs are in {conf.state_dir / 'logs'}"
+            )
         progress.update(bar, completed=covered)
         time.sleep(0.2)
 

@@ -4,14 +4,13 @@ import json
 from typing import Annotated
 
 import typer
-from confluent_kafka import TopicPartition
 from rich.console import Console
 from rich.table import Table
 
 from clickhouse import migrate
 from clickhouse.client import connect
 from streams.errors import Halt
-from streams.kafka import reader, topic_ids, wait_for_brokers
+from streams.kafka import reader, topic_ids, wait_for_brokers, watermarks
 from streams.settings import Settings, settings
 from streams.topics import PRICED
 
@@ -87,13 +86,13 @@ def undone(conf: Settings) -> str | None:
         partitions = consumer.list_topics(PRICED, timeout=10).topics[PRICED].partitions
         waiting = 0
         for partition in partitions:
-            start, end = consumer.get_watermark_offsets(TopicPartition(PRICED, partition), timeout=10)
+            start, end = watermarks(consumer, PRICED, partition)
             waiting += max(0, end - max(start, inserted.get(partition, -1) + 1))
     finally:
         consumer.close()
     if not waiting:
         return None
-    return f"{waiting} blocks of {PRICED} are not in ClickHouse yet: let `spendstream sink` finish, then stop it"
+    return f"blocks of {PRICED} not in ClickHouse yet: {waiting}. Let `spendstream sink` finish, then stop it"
 
 
 def _say(plan: list[tuple[migrate.Migration, list[str]]], dry_run: bool, done: str, nothing: str) -> None:

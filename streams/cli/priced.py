@@ -4,11 +4,10 @@ import json
 from typing import Annotated
 
 import typer
-from confluent_kafka import TopicPartition
 
 from streams import topics
 from streams.blocks import Block, Header
-from streams.kafka import admin, read_range, reader, wait_for_brokers
+from streams.kafka import admin, read_range, reader, wait_for_brokers, watermarks
 from streams.settings import settings
 
 
@@ -24,7 +23,7 @@ def command(
     partitions = admin(conf).list_topics(topics.PRICED, timeout=10).topics[topics.PRICED].partitions
     consumer = reader(conf)
     for number in sorted(partitions) if partition is None else [partition]:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topics.PRICED, number), timeout=10)
+        low, high = watermarks(consumer, topics.PRICED, number)
         first = max(low, high - most) if start is None else start
         for message in read_range(consumer, topics.PRICED, number, first, high):
             block = Block(Header.from_kafka(message.headers()), message.value() or b"")  # type: ignore[arg-type]

@@ -79,7 +79,8 @@ class Decoder:
             if not self._current[prefix]:
                 body.seek(len(prefix))
                 event = fastavro.schemaless_reader(body, writer.schema, row_schema())
-            walk(value, len(prefix), repeated)
+            if walk(value, len(prefix), repeated) != end:
+                raise ValueError("fastavro ends elsewhere")
         except Exception:  # whatever fastavro raises for bytes that are no record
             raise DeadLetter("undecodable") from None
         if end != len(value):
@@ -99,7 +100,7 @@ def _walk_of(schema: Any, name: str) -> _Walk:
     if isinstance(kind, dict | list):
         return _walk_of(kind, name)
     if kind in ("record", "error"):
-        return _walk_record([(_optional(f["type"]), _walk_of(f["type"], f["name"])) for f in schema["fields"]])
+        return _walk_record([_field(field["type"], field["name"]) for field in schema["fields"]])
     if kind == "map":
         return _walk_blocks(_walk_of(schema["values"], name), name)
     if kind == "array":
@@ -162,17 +163,36 @@ def _walk_union(branches: list[_Walk]) -> _Walk:
     return walk
 
 
-def _optional(schema: Any) -> bool:
-    return isinstance(schema, list) and schema[0] == "null"
+_TEXT, _NUMBER, _OTHER = range(3)  # kinds of fields that the walk over a record knows how to pass at once
 
 
-def _walk_record(fields: list[tuple[bool, _Walk]]) -> _Walk:
+def _field(schema: Any, name: str) -> tuple[bool, int, _Walk]:
+    """Whether a field is null or a value, the kind of its values, and the walk over anything else."""
+    optional = isinstance(schema, list) and len(schema) == 2 and schema[0] == "null"
+    kind = schema[1] if optional else schema
+    known = {"string": _TEXT, "long": _NUMBER, "int": _NUMBER}.get(kind, _OTHER) if isinstance(kind, str) else _OTHER
+    return optional, known, _walk_of(kind, name)
+
+
+def _walk_record(fields: list[tuple[bool, int, _Walk]]) -> _Walk:
     def walk(data: bytes, at: int, repeated: list[str]) -> int:
-        for optional, field in fields:
-            if optional and data[at] == 0:  # null, as most fields are
+        for optional, kind, other in fields:
+            if optional:
+                branch = data[at]
                 at += 1
+                if branch == 0:
+                    continue
+                if branch != 2:
+                    raise ValueError("a branch that the union does not have")
+            first = data[at]
+            if kind == _OTHER or first > 0x7F:
+                at = other(data, at, repeated)
+            elif kind == _NUMBER:
+                at += 1
+            elif first & 1:
+                raise ValueError("a negative length")
             else:
-                at = field(data, at, repeated)
+                at += 1 + (first >> 1)
         return at
 
     return walk

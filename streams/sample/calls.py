@@ -1,7 +1,6 @@
 """Calls as usage events: who made them, through what, how they ended, and what they counted."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from streams.event_columns import event_batch
 from streams.sample.arrivals import DAY_US, NO_CUSTOMER, Arrivals
+from streams.sample.columns import choose, choose_counts, hex_ids, indices, instants, named, pick, whole
 from streams.sample.counts import ABORTED, ANSWERED, CAN_FAIL, FAILED, NULL, OK, UNITS, Counts, count
 from streams.sample.organisation import Organisation
 
@@ -63,8 +63,8 @@ def draw_calls(org: Organisation, rng: np.random.Generator, arrivals: Arrivals) 
     for index in range(len(org.workloads)):
         of = np.flatnonzero(arrivals.workload == index)
         kinds = [n for n, v in enumerate(org.variants) if v.workload == index]
-        variant[of] = np.asarray(kinds)[_pick(rng, [org.variants[n].weight for n in kinds], len(of))]
-    gateway = _pick(rng, list(org.gateways.values()), size)
+        variant[of] = np.asarray(kinds)[pick(rng, [org.variants[n].weight for n in kinds], len(of))]
+    gateway = pick(rng, list(org.gateways.values()), size)
     fallible = np.array([v.call.shape in CAN_FAIL for v in org.variants])[variant]
     cached = np.array([w.answer_cache for w in org.workloads])[arrivals.workload] & (gateway != _direct(org))
     chance = rng.random(size)
@@ -96,16 +96,16 @@ def usage_events(org: Organisation, rng: np.random.Generator, calls: Calls, inst
     ids = hex_ids(rng, size, 16)
     given: dict[str, pa.Array] = {
         "id": ids,
-        "time": _instants(calls.time),
-        "start_time": _instants(calls.time - counts.duration_ms * 1000),
-        "emitted_at": _instants(calls.time + calls.lag_us),
+        "time": instants(calls.time),
+        "start_time": instants(calls.time - counts.duration_ms * 1000),
+        "emitted_at": instants(calls.time + calls.lag_us),
         "trace_id": hex_ids(rng, size, 16),
         "response_id": hex_ids(rng, size, 12),
         "prompt_hash": hex_ids(rng, size, 8),
         "attempt": pa.array(calls.attempt),
-        "retry_of": ids.take(_indices(calls.first)),
+        "retry_of": ids.take(indices(calls.first)),
         "duration_ms": pa.array(counts.duration_ms),
-        **{name: _whole(values) for name, values in counts.tokens.items()},
+        **{name: whole(values) for name, values in counts.tokens.items()},
         "quantities": _quantities(counts),
         **_service(org, calls),
         **_ending(rng, calls),
@@ -124,33 +124,33 @@ def _service(org: Organisation, calls: Calls) -> dict[str, pa.Array]:
     day = calls.time // DAY_US
     batched = np.array([v.tier == "batch" for v in kinds])[calls.variant]
     return {
-        "provider": _choose([v.call.provider for v in kinds], calls.variant),
-        "request_model": _choose([v.call.model for v in kinds], calls.variant),
-        "response_model": _choose(
+        "provider": choose([v.call.provider for v in kinds], calls.variant),
+        "request_model": choose([v.call.model for v in kinds], calls.variant),
+        "response_model": choose(
             [v.call.answers for v in kinds], np.where(np.isin(calls.fate, [FAILED, ANSWERED]), NULL, calls.variant)
         ),
-        "operation": _choose([v.call.operation for v in kinds], calls.variant),
-        "cost_category": _choose([v.call.cost_category for v in kinds], calls.variant),
-        "server": _choose([v.call.server for v in kinds], calls.variant),
-        "region": _choose([v.call.region for v in kinds], calls.variant),
-        "service_tier": _choose([None if v.tier == "batch" else v.tier for v in kinds], calls.variant),
+        "operation": choose([v.call.operation for v in kinds], calls.variant),
+        "cost_category": choose([v.call.cost_category for v in kinds], calls.variant),
+        "server": choose([v.call.server for v in kinds], calls.variant),
+        "region": choose([v.call.region for v in kinds], calls.variant),
+        "service_tier": choose([None if v.tier == "batch" else v.tier for v in kinds], calls.variant),
         "is_batch": pa.array(batched),
-        "batch_id": _named(np.where(batched, day * len(kinds) + calls.variant, NULL), "batch_"),
+        "batch_id": named(np.where(batched, day * len(kinds) + calls.variant, NULL), "batch_"),
     }
 
 
 def _ending(rng: np.random.Generator, calls: Calls) -> dict[str, pa.Array]:
     size = len(calls)
     reasons = ["stop", "tool_calls", "length"]
-    finish = np.where(calls.fate == OK, _pick(rng, [88, 8, 4], size), NULL)
+    finish = np.where(calls.fate == OK, pick(rng, [88, 8, 4], size), NULL)
     error = np.where(calls.fate == FAILED, rng.integers(0, len(ERRORS), size), NULL)
     error = np.where(calls.fate == ABORTED, len(ERRORS) + rng.integers(0, len(ABORTS), size), error)
     return {
-        "usage_status": _choose(["final", "partial"], (calls.fate == ABORTED).astype(np.int64)),
-        "finish_reason": _choose(reasons, finish),
-        "error_type": _choose([*ERRORS, *ABORTS], error),
+        "usage_status": choose(["final", "partial"], (calls.fate == ABORTED).astype(np.int64)),
+        "finish_reason": choose(reasons, finish),
+        "error_type": choose([*ERRORS, *ABORTS], error),
         "stream": pa.array(rng.random(size) < 0.6),
-        "max_tokens": _choose_counts(
+        "max_tokens": choose_counts(
             [4096, 8192, 16384], np.where(rng.random(size) < 0.5, rng.integers(0, 3, size), NULL)
         ),
     }
@@ -176,22 +176,22 @@ def _attribution(org: Organisation, rng: np.random.Generator, calls: Calls) -> d
     owner = np.where(calls.customer == NO_CUSTOMER, len(customers), calls.customer)
     user = owner * USERS + calls.user
     conversation = (user * len(works) + calls.workload) * 2**20 + calls.time // DAY_US
-    environment = _pick(rng, list(org.environments.values()), size)
+    environment = pick(rng, list(org.environments.values()), size)
     keys = [f"key-{workload.service}-{name}" for workload in works for name in org.environments]
     key = np.where(nobody, len(keys), calls.workload * len(org.environments) + environment)
     return {
-        "workload": _choose([w.name for w in works], known("workload", calls.workload)),
-        "customer": _choose(customers, known("customer", calls.customer)),
-        "team": _choose([w.team for w in works], known("team", calls.workload)),
-        "project": _choose([name for _, name in projects], known("project", project)),
-        "service": _choose([w.service for w in works], known("service", calls.workload)),
-        "user": _choose(users, known("user", user)),
-        "environment": _choose(list(org.environments), known("environment", environment)),
-        "workflow": _choose([w.workflow for w in works], known("workflow", calls.workload)),
+        "workload": choose([w.name for w in works], known("workload", calls.workload)),
+        "customer": choose(customers, known("customer", calls.customer)),
+        "team": choose([w.team for w in works], known("team", calls.workload)),
+        "project": choose([name for _, name in projects], known("project", project)),
+        "service": choose([w.service for w in works], known("service", calls.workload)),
+        "user": choose(users, known("user", user)),
+        "environment": choose(list(org.environments), known("environment", environment)),
+        "workflow": choose([w.workflow for w in works], known("workflow", calls.workload)),
         "agent": _agents(org, rng, calls, nobody),
-        "gateway": _choose(list(org.gateways), np.where(nobody | (calls.gateway == _direct(org)), NULL, calls.gateway)),
-        "api_key_id": _choose([*keys, "key-personal"], key),
-        "conversation_id": _named(known("conversation", conversation), "conv_"),
+        "gateway": choose(list(org.gateways), np.where(nobody | (calls.gateway == _direct(org)), NULL, calls.gateway)),
+        "api_key_id": choose([*keys, "key-personal"], key),
+        "conversation_id": named(known("conversation", conversation), "conv_"),
     }
 
 
@@ -200,7 +200,7 @@ def _agents(org: Organisation, rng: np.random.Generator, calls: Calls, nobody: n
     several = np.array([len(workload.agents) for workload in org.workloads])
     before = np.cumsum(several) - several
     of = before[calls.workload] + rng.integers(0, 1 << 30, len(calls)) % np.maximum(several[calls.workload], 1)
-    return _choose(agents, np.where(nobody | (several[calls.workload] == 0), NULL, of))
+    return choose(agents, np.where(nobody | (several[calls.workload] == 0), NULL, of))
 
 
 def _work(org: Organisation, rng: np.random.Generator, calls: Calls, counts: Counts) -> dict[str, pa.Array]:
@@ -222,11 +222,11 @@ def _work(org: Organisation, rng: np.random.Generator, calls: Calls, counts: Cou
     ]
     tagged = np.where(rng.random(size) < 0.7, 1 + calls.workload * 2 + (rng.random(size) < 0.15), 0)
     return {
-        "unit_type": _choose(units, np.where(made == NULL, NULL, calls.workload)),
-        "unit_count": _whole(made),
-        "cache_outcome": _choose(["hit", "miss", "bypass"], np.where(looked, outcome, NULL)),
-        "release": _named(week % 1000, "r"),
-        "tags": pa.array(tags, pa.map_(pa.string(), pa.string())).take(_indices(tagged)),
+        "unit_type": choose(units, np.where(made == NULL, NULL, calls.workload)),
+        "unit_count": whole(made),
+        "cache_outcome": choose(["hit", "miss", "bypass"], np.where(looked, outcome, NULL)),
+        "release": named(week % 1000, "r"),
+        "tags": pa.array(tags, pa.map_(pa.string(), pa.string())).take(indices(tagged)),
     }
 
 
@@ -247,53 +247,13 @@ def _raw_usage(rng: np.random.Generator, given: dict[str, pa.Array]) -> pa.Array
     return frame.select(pl.when(chosen).then(said).alias("raw_usage"))["raw_usage"].to_arrow()
 
 
-def hex_ids(rng: np.random.Generator, size: int, width: int) -> pa.Array:
-    """`size` random identifiers of `width` bytes, in hex."""
-    text = rng.bytes(size * width).hex().encode()
-    offsets = np.arange(size + 1, dtype=np.int32) * (2 * width)
-    return pa.StringArray.from_buffers(size, pa.py_buffer(offsets), pa.py_buffer(text))
-
-
 def _direct(org: Organisation) -> int:
     return list(org.gateways).index("direct")
-
-
-def _pick(rng: np.random.Generator, weights: list[float], size: int) -> np.ndarray:
-    """Indices drawn with these weights."""
-    upto = np.cumsum(weights)
-    return np.minimum(np.searchsorted(upto, rng.random(size) * upto[-1], side="right"), len(weights) - 1)
-
-
-def _indices(index: np.ndarray) -> pa.Array:
-    return pa.array(index, pa.int64(), mask=index == NULL)
-
-
-def _choose(pool: Sequence[str | None], index: np.ndarray) -> pa.Array:
-    """The pool's entries at these indices, null at NULL."""
-    return pa.array(pool, pa.string()).take(_indices(index))
-
-
-def _choose_counts(pool: list[int], index: np.ndarray) -> pa.Array:
-    return pa.array(pool, pa.int64()).take(_indices(index))
-
-
-def _named(code: np.ndarray, prefix: str) -> pa.Array:
-    """A name for each code, the same for the same code."""
-    distinct, place = np.unique(code, return_inverse=True)
-    return _choose([None if n == NULL else f"{prefix}{n:x}" for n in distinct.tolist()], place)
-
-
-def _whole(values: np.ndarray) -> pa.Array:
-    return pa.array(values, pa.int64(), mask=values == NULL)
-
-
-def _instants(micros: np.ndarray) -> pa.Array:
-    return pa.array(micros, pa.int64()).cast(pa.timestamp("us"))
 
 
 def _quantities(counts: Counts) -> pa.Array:
     has = counts.unit != NULL
     offsets = np.concatenate([[0], np.cumsum(has)]).astype(np.int32)
     return pa.MapArray.from_arrays(
-        pa.array(offsets), _choose(list(UNITS), counts.unit[has]), pa.array(counts.amount[has], pa.int64())
+        pa.array(offsets), choose(list(UNITS), counts.unit[has]), pa.array(counts.amount[has], pa.int64())
     )

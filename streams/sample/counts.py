@@ -8,7 +8,7 @@ from streams.sample.organisation import Organisation
 from streams.sample.quantiles import measured
 
 BLOCK = 512  # tokens of a cached block, as in the trace that shows cache reads
-SHORTEST_CACHED = 1024  # OpenAI's and Anthropic's least cacheable prompt
+SHORTEST_CACHED = 1024  # OpenAI's least cacheable prompt; others ask for as much or more
 NULL = -1  # in every array here: the call has no such count
 
 OK, ABORTED, FAILED, ANSWERED = range(4)  # ANSWERED: by the gateway's own cache, no model was called
@@ -126,6 +126,6 @@ def _amounts(rng: np.random.Generator, shapes: np.ndarray, seconds: np.ndarray, 
         "pages": 1 + given // 600,
         "gpu_seconds": np.rint(rng.lognormal(np.log(500), 0.8, size)).astype(np.int64),
         "gb_hours": rng.integers(50, 4000, size),
-        "bytes": rng.integers(10**8, 10**11, size),
+        "bytes": rng.integers(10**7, 10**10, size),
     }
     return np.select([shapes == name for name in choices], list(choices.values()), 0)

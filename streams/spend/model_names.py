@@ -1,8 +1,8 @@
 """Provider and model names: which published entry a reference means, and when it means none.
 
 A reference is matched by the price data's own clauses, but a clause such as "starts with gpt-5-nano-" also catches
-models that do not exist yet. So a match that is not an equality is accepted only when what stands after the known name is
-a recognised suffix (a date, a version, `-latest`, ...): a new model is unpriced rather than priced as an older one.
+models that do not exist yet. So a match that is not an equality is accepted only when what stands after the known
+name is a recognised suffix (a date, a version, `-latest`, ...): a new model is unpriced, never priced as an older one.
 """
 
 import re

@@ -137,7 +137,7 @@ def apply(rates: Iterable[Rate], at: datetime, published: Sheet | None) -> Own |
 
 
 def _decide(ranked: Sequence[Rate], name: str) -> tuple[Fraction, Rate | None, set[str]]:
-    """How a bucket or quantity is priced: the most specific percentage as a factor, and the rate whose price it changes.
+    """How a bucket or quantity is priced: the most specific percentage as a factor, the rate whose price it changes.
 
     A percentage changes the next less specific price; without one (None) it changes the published price.
     """

@@ -84,8 +84,8 @@ class Sheet:
         """What a token of the bucket costs, falling back to the parent bucket where providers bill it as the parent.
 
         Cached reads and 5-minute writes without a price of their own are billed as input, reasoning as output, images
-        that a model sees as input text. Audio and produced images are never taken for text, nor an hour's write for five
-        minutes': without a price of their own they stay unpriced.
+        that a model sees as input text. Audio and produced images are never taken for text, nor an hour's write for
+        five minutes': without a price of their own they stay unpriced.
         """
         own = self.tokens.get(bucket)
         if own is not None or bucket in ("input", "output"):

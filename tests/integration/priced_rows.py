@@ -1,4 +1,4 @@
-"""Priced rows as the sink inserts them, and an embedded ClickHouse to insert them into."""
+"""Priced rows as the sink inserts them, and embedded servers to work on."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from clickhouse_connect.driver.client import Client
 
 from clickhouse.insert_settings import insert_settings
 from schemas.priced import priced_arrow
-from streams.embedded import answers
+from streams.embedded import answers, broker
 from streams.ports import free_port
 from streams.settings import Settings
 
@@ -39,6 +39,22 @@ def embedded_clickhouse(path: Path) -> Iterator[Settings]:
             assert process.poll() is None and time.monotonic() < deadline, "the embedded server did not start"
             time.sleep(0.05)
         yield settings
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def embedded_broker(settings: Settings) -> Iterator[None]:
+    """The embedded broker, empty, at the settings' address."""
+    server = broker(settings)
+    process = subprocess.Popen(server.command, env={**os.environ, **server.environment})
+    try:
+        deadline = time.monotonic() + 60
+        while not server.ready():
+            assert process.poll() is None and time.monotonic() < deadline, "the embedded broker did not start"
+            time.sleep(0.05)
+        yield
     finally:
         process.terminate()
         process.wait(30)

@@ -9,21 +9,26 @@ from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from priced_rows import Row, embedded_clickhouse, insert, row
+from confluent_kafka.admin import NewTopic
+from priced_rows import Row, embedded_broker, embedded_clickhouse, insert, row
 
 from clickhouse import dangling_tokens, migrate
 from clickhouse.client import connect
 from clickhouse.insert_settings import INSERT_SETTINGS, REPLICATED_INSERT_SETTINGS
 from clickhouse.migrate import migrations, statements
+from clickhouse.progress import Progress, write_progress
 from schemas.priced import priced_arrow
 from streams.cli.migrate import undone
 from streams.errors import SpendError, Unreachable
+from streams.kafka import admin, block_producer, topic_ids
 from streams.ports import free_port
 from streams.settings import Settings
+from streams.topics import PRICED
 
 pytestmark = pytest.mark.stack
 
 NOW = datetime.now(UTC)
+FINISH = "Let `spendstream sink` finish, then stop it"
 TABLES_AFTER = [
     {"migrations"},
     {"migrations", "usage"},
@@ -158,6 +163,25 @@ def test_nobody_knows_what_is_undone_while_the_broker_is_away(server: Settings) 
     away = server.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{free_port()}"})
     with pytest.raises(Unreachable, match="SPEND_KAFKA_BOOTSTRAP_SERVERS"):
         undone(away)
+
+
+def test_blocks_that_the_sink_has_not_inserted_are_counted(client: Client, conf: Settings) -> None:
+    conf = conf.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{free_port()}"})
+    migrate.up(client, conf, nothing_undone)
+    with embedded_broker(conf):
+        assert undone(conf) is None  # no topic
+        topics = admin(conf)
+        topics.create_topics([NewTopic(PRICED, 2, 1)])[PRICED].result()
+        assert undone(conf) is None
+        producer = block_producer(conf)
+        for partition in (0, 0, 0, 1):
+            producer.produce(PRICED, b"a block", partition=partition)
+        producer.flush()
+        assert undone(conf) == f"blocks of {PRICED} not in ClickHouse yet: 4. {FINISH}"
+        progress = Progress(topic_ids(conf, PRICED)[PRICED], "log", 0, block_offset=1, mark=7, blocks=2)
+        client.database = conf.clickhouse_database
+        write_progress(client, progress, NOW)
+        assert undone(conf) == f"blocks of {PRICED} not in ClickHouse yet: 2. {FINISH}"
 
 
 def test_retention_follows_its_setting(client: Client, conf: Settings) -> None:

@@ -10,10 +10,13 @@ from types import ModuleType
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
+from pyarrow import feather
 
 from schemas.codec import WriterSchemas, encode_batch
 from streams.event_columns import EPOCH
+from streams.rate_sources import read_rates_file
 from streams.sample.arrivals import HOUR_US, Demand
 from streams.sample.generator import Sample, generate
 from streams.sample.kinds import KINDS
@@ -23,6 +26,8 @@ from streams.sample.quantiles import Table, measured
 from streams.sample.spoil import SPOILS
 from streams.spend.check import check
 from streams.spend.decode import decode
+from streams.spend.price import price
+from streams.spend.rates import default_table
 
 END = datetime(2026, 11, 20, 17, 30, tzinfo=UTC)
 
@@ -136,7 +141,7 @@ def test_cache_reads_follow_the_real_trace_in_whole_blocks(frame: pl.DataFrame) 
     for number, table in enumerate(tables.quarters):
         expected = float(np.interp(0.5, table.probabilities, table.values))
         assert abs(float(np.median(shares[quarter == number])) - expected) < 0.09  # blocks are coarse for short prompts
-    weighted = calls["cache_read_input_tokens"].sum() / calls["input_tokens"].sum()
+    weighted = calls["cache_read_input_tokens"].to_numpy().sum() / calls["input_tokens"].to_numpy().sum()
     assert 0.33 < weighted < 0.42  # 0.374 in the trace
 
 
@@ -165,6 +170,28 @@ def test_traffic_has_days_and_weeks(frame: pl.DataFrame) -> None:
     assert by_day is not None and by_day > 0.6  # type: ignore[operator]  # 9 hours of 24 would be 0.38
     night = frame.filter(pl.col("workload") == "nightly-reports")["time"].dt.hour()
     assert ((night <= 5) | (night >= 22)).mean() > 0.9  # type: ignore[operator]
+
+
+def test_everything_is_priced_but_the_model_that_nobody_knows(sample: Sample) -> None:
+    own = read_rates_file(Path(str(resources.files("streams.sample").joinpath("rates.yaml"))))
+    events = pl.DataFrame(pl.from_arrow(sample.events.filter(pa.array(sample.spoilt < 0))))
+    priced = pl.concat([events.select("request_model"), price(events, default_table(own))], how="horizontal")
+    unpriced = priced.filter(pl.col("pricing_status") != "priced")
+    assert set(unpriced["request_model"]) == {"gpt-7-preview"}
+    assert unpriced.height == sample.truth.kinds["unknown model"]
+    assert priced["problem"].null_count() == priced.height
+
+
+def test_clickhouse_counts_the_same_kinds_as_the_generator(sample: Sample, tmp_path: Path) -> None:
+    chdb = pytest.importorskip("chdb", reason="the embedded ClickHouse is not installed")
+    feather.write_feather(
+        pa.table(sample.events.filter(pa.array(sample.spoilt < 0))),
+        tmp_path / "events.arrow",
+        compression="uncompressed",
+    )
+    counts = ", ".join(f"countIf({condition})" for condition in KINDS.values())
+    said = chdb.query(f"SELECT {counts} FROM file('{tmp_path}/events.arrow', 'Arrow') FORMAT JSONCompactEachRow")
+    assert [int(count) for count in json.loads(said.bytes())] == list(sample.truth.kinds.values())
 
 
 def test_customers_grow_and_shrink_as_they_are_said_to(frame: pl.DataFrame) -> None:

@@ -1,0 +1,136 @@
+"""Google's published prices (ai.google.dev/gemini-api/docs/pricing), US dollars a million tokens."""
+
+from decimal import Decimal as D
+
+import pytest
+from priced_call import MTOK, call, cost
+
+
+@pytest.mark.parametrize("provider", ["gcp.gemini", "gcp.vertex_ai", "gcp.gen_ai", "google", "vertex_ai"])
+@pytest.mark.parametrize(
+    "name", ["gemini-2.5-flash", "models/gemini-2.5-flash", "publishers/google/models/gemini-2.5-flash"]
+)
+def test_every_name_of_the_same_model(provider: str, name: str) -> None:
+    assert cost(provider, name, input_tokens=1_000, output_tokens=100) == (
+        1_000 * D("0.30") / MTOK + 100 * D("2.50") / MTOK
+    )
+
+
+def test_the_cliff_lies_over_200000_tokens() -> None:
+    assert cost("gcp.gemini", "gemini-2.5-pro", input_tokens=200_000, output_tokens=1_000) == (
+        200_000 * D("1.25") / MTOK + 1_000 * D("10") / MTOK
+    )
+    assert (
+        cost("gcp.gemini", "gemini-2.5-pro", input_tokens=200_001, cache_read_input_tokens=100_000, output_tokens=1_000)
+        == (100_001 * D("2.50") + 100_000 * D("0.25") + 1_000 * D("15")) / MTOK
+    )
+
+
+def test_audio_costs_more_than_text_where_google_says_so() -> None:
+    assert cost("gcp.gemini", "gemini-2.5-flash", input_tokens=1_000, audio_input_tokens=900) == (
+        100 * D("0.30") / MTOK + 900 * D("1.00") / MTOK
+    )
+
+
+def test_audio_costs_as_text_where_the_page_has_one_input_price() -> None:
+    heard = call("gcp.gemini", "gemini-2.5-pro", input_tokens=1_000, audio_input_tokens=900)
+    assert (heard.status, heard.total) == ("priced", 1_000 * D("1.25") / MTOK)
+
+
+def test_a_produced_image_costs_its_own_price() -> None:
+    assert cost(
+        "gcp.gemini", "gemini-2.5-flash-image", input_tokens=100, output_tokens=1_390, image_output_tokens=1_290
+    ) == (100 * D("0.30") / MTOK + 100 * D("2.50") / MTOK + 1_290 * D("30") / MTOK)
+
+
+def test_image_tokens_of_a_text_model_are_named_not_billed_as_text() -> None:
+    drawn = call("gcp.gemini", "gemini-2.5-pro", output_tokens=1_290, image_output_tokens=1_290, input_tokens=10)
+    assert (drawn.status, drawn.units) == ("partial", "image_output_tokens")
+
+
+def test_images_by_the_piece() -> None:
+    drawn = call("gcp.vertex_ai", "imagen-4.0-generate-001", operation="image_generation", quantities={"image": 3})
+    assert drawn.total == drawn.costs["cost_image"] == 3 * D("0.04")
+
+
+def test_a_batch_halves_input_and_output_and_caching_stays() -> None:
+    assert (
+        cost(
+            "gcp.gemini",
+            "gemini-2.5-pro",
+            is_batch=True,
+            input_tokens=1_000,
+            cache_read_input_tokens=400,
+            output_tokens=100,
+        )
+        == (600 * D("0.625") + 400 * D("0.125") + 100 * D("5")) / MTOK
+    )
+
+
+def test_flex_and_priority_of_an_introductory_price_and_of_the_one_after() -> None:
+    tokens = {"input_tokens": 1_000, "cache_read_input_tokens": 400, "output_tokens": 100}
+    intro = 600 * D("0.75") / MTOK + 400 * D("0.075") / MTOK + 100 * D("3.75") / MTOK
+    assert cost("gcp.gemini", "gemini-3.7-flash", "2026-12-31T23:59:59", service_tier="priority", **tokens) == (
+        intro * D("1.8")
+    )
+    assert cost("gcp.gemini", "gemini-3.7-flash", "2027-01-01T00:00:00", service_tier="priority", **tokens) == (
+        2 * intro * D("1.8")
+    )
+    assert cost("gcp.gemini", "gemini-3.7-flash", service_tier="flex", **tokens) == intro / 2
+
+
+def test_a_tier_that_is_not_published_for_a_model_is_unpriced() -> None:
+    assert call("gcp.gemini", "gemini-2.0-flash", service_tier="priority", input_tokens=1_000).status == "unpriced"
+    assert (
+        call("gcp.vertex_ai", "gemini-2.5-pro", service_tier="PROVISIONED_THROUGHPUT", input_tokens=9).status
+        == "unpriced"
+    )
+    assert call("gcp.vertex_ai", "gemini-2.5-pro", service_tier="ON_DEMAND", input_tokens=9).status == "priced"
+
+
+def test_gemini_1_5_fell_in_2024() -> None:
+    tokens = {"input_tokens": 1_000, "output_tokens": 100}
+    assert cost("gcp.gemini", "gemini-1.5-pro-001", "2024-09-30T23:59:59", **tokens) == (
+        1_000 * D("3.50") / MTOK + 100 * D("10.50") / MTOK
+    )
+    assert cost("gcp.gemini", "gemini-1.5-pro-002", "2024-10-01T00:00:00", **tokens) == (
+        1_000 * D("1.25") / MTOK + 100 * D("5") / MTOK
+    )
+    assert cost("gcp.gemini", "gemini-1.5-flash", "2024-08-11T23:59:59", input_tokens=128_001) == (
+        128_001 * D("0.70") / MTOK
+    )
+
+
+def test_the_small_model_is_not_priced_by_the_name_it_contains() -> None:
+    assert cost("gcp.gemini", "gemini-1.5-flash-8b", input_tokens=1_000) == 1_000 * D("0.0375") / MTOK
+
+
+# Claude on Vertex AI.
+
+
+def test_claude_on_vertex_costs_ten_percent_more_on_a_regional_endpoint() -> None:
+    tokens = {"input_tokens": 1_000, "output_tokens": 100}
+    standard = 1_000 * D("1") / MTOK + 100 * D("5") / MTOK
+    assert cost("gcp.vertex_ai", "claude-haiku-4-5@20251001", region="global", **tokens) == standard
+    assert cost("gcp.vertex_ai", "claude-haiku-4-5@20251001", **tokens) == standard
+    assert cost("gcp.vertex_ai", "claude-haiku-4-5@20251001", region="us-east5", **tokens) == standard * D("1.1")
+
+
+def test_older_claude_models_cost_the_same_in_every_region_of_vertex() -> None:
+    assert (
+        cost("gcp.vertex_ai", "claude-sonnet-4@20250514", region="us-east5", input_tokens=1_000)
+        == 1_000 * D("3") / MTOK
+    )
+
+
+def test_an_hours_cache_write_on_vertex_is_twice_the_input() -> None:
+    assert (
+        cost(
+            "gcp.vertex_ai",
+            "claude-sonnet-4@20250514",
+            input_tokens=1_000,
+            cache_creation_input_tokens=1_000,
+            cache_creation_1h_input_tokens=1_000,
+        )
+        == 1_000 * D("6") / MTOK
+    )
