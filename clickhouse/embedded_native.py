@@ -89,6 +89,8 @@ def kind_of(text: str) -> Kind:
             return Kind(name, next(width for most, width in ((9, 4), (18, 8), (38, 16), (76, 32)) if precision <= most))
         case "Nullable" | "Array" | "LowCardinality":
             return Kind(name, 0, (kind_of(arguments[0]),))
+        case "Tuple" if arguments == [""]:
+            return Kind(name, 1)
         case "Tuple" | "Map":
             return Kind(name, 0, tuple(kind_of(_ELEMENT_NAME.sub("", part, count=1)) for part in arguments))
         case "Nested":

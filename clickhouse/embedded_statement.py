@@ -72,6 +72,6 @@ def read_statement(text: bytes) -> Statement:
 def _format_clause(words: list[str]) -> str | None:
     # FORMAT name, and then nothing but the end or SETTINGS.
     for at in range(len(words) - 2, -1, -1):
-        if words[at].upper() == "FORMAT" and (words + [";"])[at + 2].upper() in (";", "SETTINGS"):
+        if words[at].upper() == "FORMAT" and [*words, ";"][at + 2].upper() in (";", "SETTINGS"):
             return words[at + 1]
     return None

@@ -55,14 +55,15 @@ class PriceStage:
             self._epoch = epoch
             self.ready = False
             self._states = {}
+            positions: dict[TP, int] = {}
             if tps:
                 ids = await asyncio.to_thread(self._log_ids)
                 for tp in sorted(tps):
-                    self._states[tp.partition] = await asyncio.to_thread(
+                    self._states[tp.partition], positions[tp] = await asyncio.to_thread(
                         take_over, self._settings, ids, tp.partition, self._accept_gap
                     )
             self.ready = True
-            return {tp: self._states[tp.partition].mark + 1 for tp in tps}
+            return positions
 
     def _log_ids(self) -> LogIds:
         ids = topic_ids(self._settings, topics.USAGE, topics.PRICED)
@@ -97,8 +98,13 @@ class PriceStage:
         else:
             # Another worker's block came in between: a stretch may have been decided there first.
             log.warning("spend.priced partition %d: block %d is another worker's", state.partition, state.next_block)
-            ids = LogIds(state.log_id, state.block_log_id, state.partitions)
-            self._states[state.partition] = take_over(self._settings, ids, state.partition, self._accept_gap)
+            ids = self._log_ids()
+            if (ids.usage, ids.priced) != (state.log_id, state.block_log_id):
+                raise Halt(
+                    f"spend.usage is another log since it was read ({state.log_id} before, {ids.usage} now): the broker "
+                    "was made anew; start the worker again, and it begins that log from its start"
+                )
+            self._states[state.partition], _ = take_over(self._settings, ids, state.partition, self._accept_gap)
         return decision
 
     def _publish(self, decision: Decision, records: Records, state: PartitionState) -> int:

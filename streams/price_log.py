@@ -11,7 +11,7 @@ import numpy as np
 from confluent_kafka import Consumer
 
 from streams import blocks, topics
-from streams.blocks import Block, Header
+from streams.blocks import Block, Header, Hole
 from streams.errors import Halt
 from streams.kafka import read_range, reader, watermarks
 from streams.settings import Settings
@@ -31,7 +31,7 @@ class LogIds:
     partitions: int
 
 
-def take_over(settings: Settings, ids: LogIds, partition: int, accept_gap: bool = False) -> PartitionState:
+def take_over(settings: Settings, ids: LogIds, partition: int, accept_gap: bool = False) -> tuple[PartitionState, int]:
     """Rebuild a partition's state from its blocks.
 
     Args:
@@ -39,6 +39,9 @@ def take_over(settings: Settings, ids: LogIds, partition: int, accept_gap: bool 
         ids: the logs of this moment.
         partition: the partition.
         accept_gap: go on at the first event that is left, when earlier ones have expired unpriced.
+
+    Returns:
+        The state, and the offset of spend.usage to go on at: mark + 1, or beyond an accepted gap.
 
     Raises:
         Halt: events or blocks that are needed have expired, or the blocks speak of another log.
@@ -60,16 +63,17 @@ def take_over(settings: Settings, ids: LogIds, partition: int, accept_gap: bool 
             _read_blocks(consumer, state, start, end, settings)
         usage_start, usage_end = watermarks(consumer, topics.USAGE, partition)
         _refuse_gap(state, usage_start, usage_end, accept_gap)
+        begin = max(state.mark + 1, usage_start)
     finally:
         consumer.close()
     log.info(
         "spend.usage partition %d: next offset %d, %d identities in the dedup index, next block %d",
         partition,
-        state.mark + 1,
+        begin,
         len(state.index),
         state.next_block,
     )
-    return state
+    return state, begin
 
 
 def _read_blocks(consumer: Consumer, state: PartitionState, start: int, end: int, settings: Settings) -> None:
@@ -77,6 +81,16 @@ def _read_blocks(consumer: Consumer, state: PartitionState, start: int, end: int
     newest = _header(consumer, state.partition, end - 1)
     horizon_start = newest.last - settings.dedup_horizon
     at = _first_needed(consumer, state.partition, start, end, horizon_start)
+    try:
+        _load(consumer, state, at, end, newest.last - settings.poison_window)
+    except Hole:
+        # Begun at a repeat of paused workers, whose blocks stand behind those of their successors.
+        _load(consumer, state, start, end, newest.last - settings.poison_window)
+
+
+def _load(consumer: Consumer, state: PartitionState, at: int, end: int, poison_from: int) -> None:
+    """Fill the state from the blocks from `at` up to, not including, `end`."""
+    state.index = DedupIndex(state.index.horizon)
     mark: int | None = None
     for message in read_range(consumer, topics.PRICED, state.partition, at, end):
         header = Header.from_kafka(message.headers())  # type: ignore[arg-type]
@@ -93,13 +107,13 @@ def _read_blocks(consumer: Consumer, state: PartitionState, start: int, end: int
                 np.asarray(columns.column("source_offset")),
                 through=mark,
             )
-            if mark > newest.last - settings.poison_window:
+            if mark > poison_from:
                 state.poison.remember(block.header.last - block.header.first + 1, block.header.dead_letter_count)
     state.mark = -1 if mark is None else mark
 
 
 def _first_needed(consumer: Consumer, partition: int, start: int, end: int, source_offset: int) -> int:
-    """Offset of the last block that begins at or below `source_offset`, by bisection over the headers."""
+    """Offset of a block that begins at or below `source_offset`, by bisection over the headers."""
     low, high = start, end - 1
     while low < high:
         middle = (low + high + 1) // 2
@@ -107,6 +121,8 @@ def _first_needed(consumer: Consumer, partition: int, start: int, end: int, sour
             low = middle
         else:
             high = middle - 1
+    while low > start and _header(consumer, partition, low - 1).last >= _header(consumer, partition, low).first:
+        low -= 1  # a paused worker's block repeats what stands before it
     return low
 
 

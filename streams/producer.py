@@ -111,14 +111,9 @@ class UsageProducer:
                 break
         self._producer.poll(0)
 
-    def send_many(
-        self, keys: Sequence[bytes], values: Sequence[bytes | None], timestamps_ms: Sequence[int] | None = None
-    ) -> None:
-        """Queue many records, faster than one by one. All sequences are of one length."""
+    def send_many(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Queue many records, faster than one by one: as many keys as values."""
         messages: list[dict[str, Any]] = [{"key": key, "value": value} for key, value in zip(keys, values, strict=True)]
-        if timestamps_ms is not None:
-            for message, at in zip(messages, timestamps_ms, strict=True):
-                message["timestamp"] = at
         while messages:
             self._producer.produce_batch(topics.USAGE, messages, on_delivery=self._delivered)
             refused = [(message, message.pop("_error")) for message in messages if "_error" in message]

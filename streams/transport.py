@@ -14,6 +14,7 @@ when a release of Faust or aiokafka changes it.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -22,13 +23,17 @@ from typing import Any, NoReturn, Protocol
 
 import aiokafka
 import faust
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.consumer import Fetcher
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 
 from streams.errors import Halt
+
+log = logging.getLogger("spendstream.transport")
 
 BATCH_BYTES = 32 << 20  # a batch is due at this size, so that its block stays well below the topic's greatest message
 
@@ -39,13 +44,16 @@ RELIED_ON: Mapping[type, tuple[str, ...]] = {
         "_get_active_partitions",
         "_new_consumer_thread",
         "_commit",
+        "on_partitions_revoked",
         "perform_seek",
         "seek_wait",
-        "highwater",
+        "assignment",
+        "wait_first",
         "verify_event_path",
         "force_commit",
     ),
-    driver.AIOKafkaConsumerThread: ("_create_worker_consumer",),
+    driver.AIOKafkaConsumerThread: ("_create_worker_consumer", "_commit", "_ensure_consumer"),
+    aiokafka.AIOKafkaConsumer: ("commit", "highwater", "last_stable_offset"),
 }
 
 
@@ -96,9 +104,33 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         return consumer
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Only lag monitors read these offsets: what the broker does not take, as in a rebalance, is let go."""
+        try:
+            await self._ensure_consumer().commit({TopicPartition(*tp): offset for tp, offset in offsets.items()})
+        except KafkaError as exc:
+            log.info("the offsets %s are not committed: %s", dict(offsets), exc)
+            return False
+        return True
+
+    def ahead(self, tp: TP) -> tuple[int, int] | None:
+        """Where a partition ends and how far it is fetched; None where that is not known, as between assignments.
+
+        The end is the last stable offset: what lies behind it belongs to transactions under way.
+        """
+        try:
+            consumer = self._ensure_consumer()
+            ends = (consumer.last_stable_offset(tp), consumer.highwater(tp))
+            assignment = consumer._subscription.subscription.assignment
+            return next(end for end in ends if end is not None and end >= 0), assignment.state_value(tp).position
+        except (AssertionError, AttributeError, StopIteration, ConsumerNotStarted):
+            return None
+
 
 class BatchConsumer(driver.Consumer):
     """Gathers, hands over, and waits for the agent to be done."""
+
+    _thread: BatchThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -111,16 +143,28 @@ class BatchConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
 
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """From here on nothing of this assignment is gathered, handed over or committed."""
+        self._epoch += 1
+        self._partitions = {}
+        await super().on_partitions_revoked(revoked)
+
     async def perform_seek(self) -> None:
         """Begin where the stage says, after every rebalance."""
         self._epoch += 1
         self._partitions = {}
+        epoch = self._epoch
         tps = {tp for tp in self.assignment() if tp.topic == self.stage.topic}
         try:
-            positions = await self.stage.positions(tps, self._epoch)
-            await self.seek_wait(dict(positions))
+            positions = await self.stage.positions(tps, epoch)
+            if epoch == self._epoch:
+                await self.seek_wait(dict(positions))
         except Exception as exc:
+            if epoch != self._epoch and isinstance(exc, KafkaError):
+                return  # revoked meanwhile: Faust asks again for what is assigned next
             self.stage.fatal(exc)
+        if epoch != self._epoch:
+            return
         self._partitions = {tp: _Partition(offset, done_to=offset - 1) for tp, offset in positions.items()}
 
     async def _drain_messages(self, fetcher: Fetcher) -> None:  # type: ignore[override]
@@ -156,8 +200,13 @@ class BatchConsumer(driver.Consumer):
             await self.wait_first(self._released.wait(), asyncio.sleep(0.05))
             return
         epoch = self._epoch
-        fetched = await self._getmany(room, self._patience())
-        if epoch != self._epoch or not self.flow_active:
+        try:
+            fetched = await self._getmany(room, self._patience())
+        except KafkaError:
+            if epoch == self._epoch:
+                raise
+            return  # about a position that the broker chose, before the stage's own was sought
+        if epoch != self._epoch:
             return
         for key, records in (fetched or {}).items():
             tp = TP(key.topic, key.partition)
@@ -180,7 +229,7 @@ class BatchConsumer(driver.Consumer):
         return min(max(min(waiting, default=0.2), 0.01), 0.2)
 
     async def _hand_over(self) -> None:
-        now = time.monotonic()
+        now, epoch = time.monotonic(), self._epoch
         for tp, state in list(self._partitions.items()):
             due = self._is_full(state) or (state.records and now - state.gathered_since >= self.stage.block_seconds)
             if due and not state.in_flight:
@@ -188,10 +237,11 @@ class BatchConsumer(driver.Consumer):
                 records, state.records = state.records[:count], state.records[count:]
                 state.bytes = _bytes(state.records)
                 state.in_flight = True
-                await self.wait_first(self.callback(self._batch_message(tp, records)), self.suspend_flow.wait())
+                message = self._batch_message(tp, records, epoch)
+                await self.wait_first(self.callback(message), self.suspend_flow.wait())
         await asyncio.sleep(0)
 
-    def _batch_message(self, tp: TP, records: list[aiokafka.ConsumerRecord]) -> ConsumerMessage:
+    def _batch_message(self, tp: TP, records: list[aiokafka.ConsumerRecord], epoch: int) -> ConsumerMessage:
         last = records[-1]
         return ConsumerMessage(
             tp.topic,
@@ -201,7 +251,7 @@ class BatchConsumer(driver.Consumer):
             last.timestamp_type,
             [],
             None,
-            Batch(tp, records, self._epoch),  # type: ignore[arg-type]
+            Batch(tp, records, epoch),  # type: ignore[arg-type]
             None,
             0,
             0,
@@ -230,12 +280,12 @@ class BatchConsumer(driver.Consumer):
         """Records of each assigned partition that the agent is not done with."""
         behind = {}
         for tp, state in list(self._partitions.items()):
-            try:
-                highwater = self.highwater(tp)
-            except (AssertionError, KafkaError):
-                continue  # between two assignments aiokafka knows no partition
-            if highwater is not None:
-                behind[tp] = max(0, highwater - state.done_to - 1)
+            found = self._thread.ahead(tp)
+            if found is not None:
+                end, fetched = found
+                # With nothing in hand, what was passed over is not behind: transactions end with a marker, no record.
+                at = state.done_to + 1 if state.in_flight or state.records else max(fetched, state.done_to + 1)
+                behind[tp] = max(0, end - at)
         return behind
 
     def verify_event_path(self, now: float, tp: TP) -> None:
@@ -249,7 +299,8 @@ class BatchConsumer(driver.Consumer):
             now = time.monotonic()
             for tp, behind in self.lag().items():
                 state = self._partitions.get(tp)
-                if state is None or behind == 0 or not self.flow_active:
+                waits = not self.flow_active or tp in self._paused_partitions
+                if state is None or behind == 0 or waits:
                     if state is not None:
                         state.progress_at = now
                 elif now - state.progress_at > patience:

@@ -48,8 +48,8 @@ def check(reading: Reading, record_time_us: int) -> None:
         raise DeadLetter("out_of_bounds")
     for name, value in event.items():
         if value.__class__ is str:
-            most = 65_536 if name == "raw_usage" else 1024
-            if len(value) * 4 > most and len(value.encode()) > most:
+            # a character has at most four bytes
+            if len(value) > 256 and len(value.encode()) > (65_536 if name == "raw_usage" else 1024):
                 raise DeadLetter("too_large")
         elif value.__class__ is dict and value:
             _check_map(value)

@@ -51,7 +51,7 @@ class OraclePrices:
     def __init__(self, table: RateTable) -> None:
         self.table = table
         self._uses_customer, self._uses_contract = table.uses_customer, table.uses_contract
-        self._edges: dict[RateKey, tuple[list[int], list[int]]] = {}
+        self._edges: dict[tuple[Any, ...], tuple[list[int], list[int]]] = {}
         self._sheets: dict[tuple[Any, ...], tuple[list[int], dict[int, _Rates]] | None] = {}
 
     def price(self, event: Mapping[str, Any]) -> tuple[int, Costs | None]:
@@ -100,30 +100,29 @@ class OraclePrices:
         return (PARTIAL if lacking else PRICED), (*costs, total)
 
     def _rates(self, event: Mapping[str, Any], inputs: int) -> _Rates | None:
-        key = RateKey(
-            provider=event["provider"],
-            model=event["response_model"] or event["request_model"],
-            service_tier=event["service_tier"] or "",
-            is_batch=event["is_batch"] or False,
-            speed=event["speed"] or "",
-            region=event["region"] or "",
-            customer=(event["customer"] or "") if self._uses_customer else None,
-            contract=event["tags"].get("contract", "") if self._uses_contract else None,
+        kind = (
+            event["provider"],
+            event["response_model"] or event["request_model"],
+            event["service_tier"] or "",
+            event["is_batch"] or False,
+            event["speed"] or "",
+            event["region"] or "",
+            (event["customer"] or "") if self._uses_customer else None,
+            event["tags"].get("contract", "") if self._uses_contract else None,
         )
-        edges = self._edges.get(key)
+        edges = self._edges.get(kind)
         if edges is None:
-            plan = self.table.plan(key)
-            edges = self._edges[key] = (
+            plan = self.table.plan(RateKey(*kind))
+            edges = self._edges[kind] = (
                 [segment.start for segment in plan],
                 sorted({second for segment in plan for second, _ in segment.slots}),
             )
         seconds = event["time"] // 1_000_000
         stretch = bisect_right(edges[0], seconds)
         hours = bisect_right(edges[1], (seconds + _THURSDAY) % _WEEK) if len(edges[1]) > 1 else 0
-        place = (key, stretch, hours)
+        place = (kind, stretch, hours)
         if place not in self._sheets:
-            at = _EPOCH + timedelta(microseconds=event["time"])
-            sheet = self.table.resolve(key, at).sheet
+            sheet = self.table.resolve(RateKey(*kind), _instant(event)).sheet
             self._sheets[place] = None if sheet is None else (sheet.thresholds(), {})
         known = self._sheets[place]
         if known is None:
@@ -132,12 +131,16 @@ class OraclePrices:
         step = sum(inputs > threshold for threshold in thresholds)
         rates = steps.get(step)
         if rates is None:
-            at = _EPOCH + timedelta(microseconds=event["time"])
+            key, at = RateKey(*kind), _instant(event)
             sheet = self.table.resolve(key, at).sheet
             assert sheet is not None
             units = self.table.unit_rates(key, at, inputs)
             rates = steps[step] = _Rates({name: _plain(unit) for name, unit in units.items()}, sheet.floors)
         return rates
+
+
+def _instant(event: Mapping[str, Any]) -> datetime:
+    return _EPOCH + timedelta(microseconds=event["time"])
 
 
 def _plain(rate: Fraction) -> int | Fraction:

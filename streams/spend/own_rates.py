@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from fractions import Fraction
-from functools import lru_cache
 
 from pydantic import Field, field_validator, model_validator
 
-from streams.errors import SpendError
 from streams.spend.model_names import provider_id
 from streams.spend.price_sheet import INPUT_BUCKETS, Sheet, Steps
 from streams.spend.rate_entries import Exact, Priced, Tier
@@ -157,64 +155,9 @@ def _superseded(bucket: str, named: set[str]) -> bool:
     return side in named
 
 
-def refuse_ties(rates: Sequence[Rate]) -> None:
-    """Refuse two rates of which neither is the more specific, where both could price the same call.
-
-    Raises:
-        SpendError: names both ids.
-    """
-    for index, one in enumerate(rates):
-        for other in rates[index + 1 :]:
-            if one.id == other.id:
-                raise SpendError(f"own rates: the id {one.id!r} is given twice; give each rate its own id")
-            if _tie(one, other):
-                raise SpendError(
-                    f"own rates: {one.id!r} and {other.id!r} are equally specific and overlap; "
-                    "narrow one (customer, contract, model, region, service_tier) or end it with effective_to"
-                )
-
-
-def _tie(one: Rate, other: Rate) -> bool:
-    says, also = one.says(), other.says()
-    return (
-        one.specificity == other.specificity
-        and all(getattr(one, name) == getattr(other, name) for name in ("provider", "customer", "contract", "tier"))
-        and _globs_meet(one.model or "*", other.model or "*")
-        and _globs_meet(one.region or "*", other.region or "*")
-        and (one.effective_from is None or other.effective_to is None or one.effective_from < other.effective_to)
-        and (other.effective_from is None or one.effective_to is None or other.effective_from < one.effective_to)
-        and _windows_meet(one, other)
-        and (one.factor is not None or other.factor is not None or bool(says & also))
-    )
-
-
-def _windows_meet(one: Rate, other: Rate) -> bool:
-    if not one.windows or not other.windows:
-        return True
-    return any(
-        a < d and c < b
-        for mine in one.windows
-        for theirs in other.windows
-        for a, b in mine.seconds()
-        for c, d in theirs.seconds()
-    )
-
-
 def _pattern_rank(pattern: str | None) -> int:
     """0 for none, more for a longer pattern, most for a plain name."""
     if pattern is None:
         return 0
     literal = sum(character not in "*?" for character in pattern)
     return 1 + literal if "*" in pattern or "?" in pattern else 10**6
-
-
-@lru_cache(maxsize=10_000)
-def _globs_meet(one: str, other: str) -> bool:
-    """Whether some text fits both patterns (with * and ?)."""
-    if not one or not other:
-        return not (one + other).strip("*")
-    if one[0] == "*":
-        return _globs_meet(one[1:], other) or _globs_meet(one, other[1:])
-    if other[0] == "*":
-        return _globs_meet(one, other[1:]) or _globs_meet(one[1:], other)
-    return (one[0] == other[0] or "?" in (one[0], other[0])) and _globs_meet(one[1:], other[1:])

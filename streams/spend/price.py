@@ -8,9 +8,10 @@ once, the rest is columns.
 import numpy as np
 import polars as pl
 
+from schemas.bounds import MAX_QUANTITY
 from schemas.priced import COST_COMPONENTS, COSTS
 from streams.spend.price_sheet import BUCKETS, QUANTITY_ALIASES
-from streams.spend.rate_rows import MAX_COUNT, RateRows, rate_rows
+from streams.spend.rate_rows import RateRows, rate_rows
 from streams.spend.rates import RateKey, RateTable
 
 MAX_COST = 10**18  # picodollars: a million US dollars an event
@@ -56,7 +57,7 @@ def price(frame: pl.DataFrame, table: RateTable) -> pl.DataFrame:
         The same rows in the same order: model, pricing_status (priced, partial, unpriced), rate_id, price_version,
         unpriced_units (counted without a price, comma separated), the cost components and cost_total as Int64
         picodollars (null when unpriced; 0 when priced and nothing of the kind was counted), and problem (null, or
-        `cost_out_of_bounds` for more than a million dollars or more than 10**15 of anything; its costs are null).
+        `cost_out_of_bounds` for more than a million dollars or more than 10**12 of anything; its costs are null).
     """
     rows = rate_rows(table)
     kinds = _kinds(frame, table)
@@ -101,10 +102,13 @@ def _kinds(frame: pl.DataFrame, table: RateTable) -> _Kinds:
         contract = tags.list.filter(pl.element().struct.field("key") == "contract").list.first()
         names["contract"] = contract.struct.field("value").fill_null("")
     columns = frame.select(**names)
-    distinct = columns.unique().with_row_index("kind")
-    index = columns.join(distinct, on=list(names), how="left", maintain_order="left")["kind"]
-    keys = [RateKey(**row) for row in distinct.drop("kind").iter_rows(named=True)]
-    return _Kinds(keys, index.to_numpy(), columns["model"])
+    kinds = columns.with_row_index("event").group_by(list(names)).agg("event")
+    index = np.empty(frame.height, dtype=np.int64)
+    index[kinds["event"].explode().to_numpy()] = np.repeat(
+        np.arange(kinds.height), kinds["event"].list.len().to_numpy()
+    )
+    keys = [RateKey(**row) for row in kinds.drop("event").iter_rows(named=True)]
+    return _Kinds(keys, index, columns["model"])
 
 
 def _buckets(counts: pl.DataFrame) -> pl.DataFrame:
@@ -137,7 +141,7 @@ def _buckets(counts: pl.DataFrame) -> pl.DataFrame:
         reasoning=pl.col("thought"),
         audio_output=pl.col("audio_out"),
         image_output=pl.col("image_out"),
-        absurd=(pl.max_horizontal(*_COUNTS) > MAX_COUNT) | (pl.min_horizontal(*_COUNTS) < 0),
+        absurd=(pl.max_horizontal(*_COUNTS) > MAX_QUANTITY) | (pl.min_horizontal(*_COUNTS) < 0),
     ).collect()
 
 
@@ -145,7 +149,7 @@ def _quantities(frame: pl.DataFrame, located: np.ndarray, rows: RateRows) -> pl.
     """Of each event: numerators of its quantities by component, names without a price, whether any has one."""
     counted = frame.select(pl.col("quantities").cast(_ENTRIES)).to_series()
     events = (counted.list.len() > 0).arg_true()
-    amount = pl.when(pl.col("value") > MAX_COUNT).then(0).otherwise(pl.max_horizontal("value", "floor"))
+    amount = pl.when(pl.col("value") > MAX_QUANTITY).then(0).otherwise(pl.max_horizontal("value", "floor"))
     long = (
         pl.DataFrame({"event": events, "row": pl.Series(located).gather(events), "entry": counted.gather(events)})
         .explode("entry")
@@ -163,7 +167,7 @@ def _quantities(frame: pl.DataFrame, located: np.ndarray, rows: RateRows) -> pl.
         ),
         known_quantity=pl.col("numerator").is_not_null(),
         counts_requests=pl.col("quantity") == "request",
-        absurd_quantity=(pl.col("value") > MAX_COUNT) | (pl.col("value") < 0),
+        absurd_quantity=(pl.col("value") > MAX_QUANTITY) | (pl.col("value") < 0),
     ).group_by("event")
     sums = by_event.agg(
         *(pl.col(extra).sum() for extra in _EXTRAS.values()),
@@ -223,7 +227,7 @@ def _exact(component: str) -> pl.Expr:
     if component in _EXTRAS:
         terms.append(pl.col(_EXTRAS[component]))
     if component == "cost_quantities":
-        terms.append(pl.when("counts_requests").then(0).otherwise("request_fee").cast(pl.Int128))
+        terms.append(pl.when("counts_requests").then(0).otherwise("request_fee"))
     return sum(terms[1:], terms[0])
 
 
@@ -233,7 +237,7 @@ def _rounded(exact: pl.DataFrame) -> pl.DataFrame:
     numerators = exact.drop("denominator")
     if fractional.is_empty():
         return numerators
-    denominator = pl.col("denominator").cast(pl.Int128)
+    denominator = pl.col("denominator")
     rounded = exact[fractional].select(_half_even(pl.col(name), denominator).alias(name) for name in numerators.columns)
     place = np.arange(exact.height)
     place[fractional.to_numpy()] = exact.height + np.arange(rounded.height)

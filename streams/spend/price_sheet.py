@@ -12,6 +12,10 @@ from types import MappingProxyType
 
 PICOS = 10**12  # picodollars in a dollar
 
+# The greatest numerator of a price over its sheet's denominator: times the greatest count and number of quantities of
+# an event (schemas.bounds), it stays inside 128 bits.
+MAX_NUMERATOR = 10**24
+
 # bucket -> the column of the event that counts it, which is how an unpriced count is named
 BUCKETS: dict[str, str] = {
     "input": "input_tokens",

@@ -83,7 +83,7 @@ class Published:
         """The price sheet of a call that `tier` served at `at`, and how it came about."""
         active = [c for c in subject.corrections if c.active(at) and _regional(c, region)]
         steps = [f"{subject.reference!r} {subject.how}"]
-        rate_id = f"{subject.owner}/{subject.name}"
+        rate_id = f"{subject.provider}/{subject.name}"
         sheet = self._standard(subject, active, at, steps)
         if sheet is not None and tier != STANDARD:
             rate_id += f":{tier}"

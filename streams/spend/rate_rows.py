@@ -10,26 +10,24 @@ import numpy as np
 import polars as pl
 
 from streams.errors import SpendError
-from streams.spend.price_sheet import BUCKETS, Sheet, component
+from streams.spend.price_sheet import BUCKETS, MAX_NUMERATOR, Sheet, component
 from streams.spend.rates import RateKey, RateTable, Resolved
 
 SECONDS_BITS = 34  # seconds since 1970 in a composite key: until the year 2514
 WEEK_BITS = 20
-MAX_COUNT = 10**15  # an event that counts more of anything is out of bounds
-_MAX_NUMERATOR = 10**18  # times MAX_COUNT, times all buckets, it stays far inside 128 bits
 _NEVER = np.iinfo(np.int64).max
 
 _ROW_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "rate_id": pl.String,
-    "denominator": pl.Int64,
+    "denominator": pl.Int128,
     "missing": pl.Int64,  # bit i: bucket i has no price
-    "request_fee": pl.Int64,  # numerator of one request, billed when the event counts none
-    **{f"rate_{bucket}": pl.Int64 for bucket in BUCKETS},
+    "request_fee": pl.Int128,  # numerator of one request, billed when the event counts none
+    **{f"rate_{bucket}": pl.Int128 for bucket in BUCKETS},
 }
 _QUANTITY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "row": pl.Int64,
     "quantity": pl.String,
-    "numerator": pl.Int64,
+    "numerator": pl.Int128,
     "floor": pl.Int64,
     "component": pl.String,
 }
@@ -159,7 +157,7 @@ class RateRows:
 
 def _numerator(rate_id: str, price: Fraction, denominator: int) -> int:
     numerator = int(price * denominator)
-    if numerator > _MAX_NUMERATOR or denominator > _MAX_NUMERATOR:
+    if numerator > MAX_NUMERATOR or denominator > MAX_NUMERATOR:
         raise SpendError(
             f"the rate {rate_id!r} has more digits than exact arithmetic allows; round it to fewer decimals"
         )

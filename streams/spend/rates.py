@@ -14,7 +14,7 @@ from fractions import Fraction
 from importlib.metadata import version
 from typing import TypeVar, cast
 
-from streams.spend import own_rates
+from streams.spend import own_rates, rate_ties
 from streams.spend.model_names import model_references, provider_id
 from streams.spend.own_rates import Rate
 from streams.spend.price_sheet import Sheet
@@ -64,7 +64,8 @@ class RateTable:
     """Published prices and own rates; resolves kinds of calls and remembers the plans of the last `capacity`."""
 
     def __init__(self, prices: Published, own: Sequence[Rate], base_version: str, capacity: int = 50_000) -> None:
-        own_rates.refuse_ties(own)
+        rate_ties.refuse_ties(own)
+        rate_ties.refuse_unwieldy(own)
         self._published = prices
         self._own = tuple(sorted(own, key=lambda rate: rate.id))
         self._capacity = capacity
@@ -125,7 +126,7 @@ def default_table(own: Sequence[Rate] = ()) -> RateTable:
     """The table of the default prices, their reviewed corrections and these own rates.
 
     Raises:
-        SpendError: two own rates are equally specific and overlap; both are named.
+        SpendError: two own rates are equally specific and overlap, both are named; or one has too many digits.
     """
     corrections = load_corrections()
     checked = max(correction.checked for correction in corrections)

@@ -24,6 +24,7 @@ from streams.producer import UsageProducer, hash_user
 from streams.settings import Settings
 from streams.spend.decode import decode
 from streams.supervisor import Stack, on_free_ports
+from streams.watermarks import watermarks
 
 KEY = b"sixteen bytes or more"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -144,6 +145,19 @@ def put(conf: Settings, letters: list[DeadLetter]) -> None:
 
 
 @pytest.mark.stack
+def test_the_end_of_a_partition_is_after_the_last_record_of_its_last_batch(conf: Settings) -> None:
+    consumer = reader(conf)
+    assert watermarks(consumer, topics.RATES, 0) == (0, 0)
+    for end in (5, 6, 9):
+        producer = Producer({**client_config(conf), "linger.ms": 100})
+        for number in range(watermarks(consumer, topics.RATES, 0)[1], end):
+            producer.produce(topics.RATES, b"{}", str(number))
+        assert producer.flush(20) == 0
+        assert watermarks(consumer, topics.RATES, 0) == (0, end)
+    consumer.close()
+
+
+@pytest.mark.stack
 def test_events_are_published_where_javas_murmur2_puts_their_key(conf: Settings) -> None:
     before = ends(conf, topics.USAGE)
     sent = [event(id=f"p{i}", user="ann@example.com") for i in range(40)]
@@ -151,15 +165,16 @@ def test_events_are_published_where_javas_murmur2_puts_their_key(conf: Settings)
         for one in sent[:20]:
             producer.send(one)
         keys = [one.key for one in sent[20:]]
-        producer.send_many(keys, [to_avro(one) for one in sent[20:]], timestamps_ms=[1_772_366_400_000] * 20)
+        producer.send_many(keys, [to_avro(one) for one in sent[20:]])
+        producer.send_encoded(b"gw:old", to_avro(event(id="old")), timestamp_ms=1_772_366_400_000)
     found = messages(conf, topics.USAGE, before)
-    assert sorted(m.key() for m in found) == sorted(one.key for one in sent)
+    assert sorted(m.key() for m in found) == sorted([*(one.key for one in sent), b"gw:old"])
     for message in found:
         assert message.partition() == int(partitions_of([message.key()], len(before))[0])
-    stamped = [m for m in found if m.timestamp()[1] == 1_772_366_400_000]
-    assert sorted(m.key() for m in stamped) == sorted(keys)
-    decoded = decode([m.value() for m in found if m not in stamped], WriterSchemas()).batch
-    assert set(decoded.column("user").to_pylist()) == {hash_user("ann@example.com", KEY)}
+    assert [m.key() for m in found if m.timestamp()[1] == 1_772_366_400_000] == [b"gw:old"]
+    sent_alone = [m.value() for m in found if m.key() not in (*keys, b"gw:old")]
+    users = decode(sent_alone, WriterSchemas()).batch.column("user").to_pylist()
+    assert users == [hash_user("ann@example.com", KEY)] * 20
 
 
 @pytest.mark.stack
@@ -186,7 +201,7 @@ def test_a_record_that_is_too_large_for_the_broker_is_said_and_the_others_go(con
     producer.send(event())
     producer.send_encoded(b"gw:huge", b"x" * 2_000_000)
     producer.send_many([b"gw:huge", b"gw:small"], [b"x" * 2_000_000, to_avro(event(id="small"))])
-    with pytest.raises(Unreachable, match="did not take 2 events: .*too large"):
+    with pytest.raises(Unreachable, match=r"did not take 2 events: .*too large"):
         producer.flush(20)
     producer.flush(20)
 

@@ -156,11 +156,11 @@ def test_more_than_a_million_dollars_is_a_problem_and_has_no_cost() -> None:
     assert (beyond.problem, beyond.total) == ("cost_out_of_bounds", None)
 
 
-@pytest.mark.parametrize("count", [10**15 + 1, 2**62, 2**63 - 1, -1])
+@pytest.mark.parametrize("count", [10**12 + 1, 2**62, 2**63 - 1, -1])
 def test_absurd_counts_never_wrap(count: int) -> None:
     assert call("openai", "o1-pro", input_tokens=count).problem == "cost_out_of_bounds"
     assert call("openai", "gpt-5", quantities={"web_search": count}).problem == "cost_out_of_bounds"
-    many = {"input_tokens": 10**15, "output_tokens": 10**15, "cache_read_input_tokens": 10**15}
+    many = {"input_tokens": 10**12, "output_tokens": 10**12, "cache_read_input_tokens": 10**12}
     assert call("openai", "o1-pro", **many).problem == "cost_out_of_bounds"
 
 
