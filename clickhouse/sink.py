@@ -33,6 +33,8 @@ log = logging.getLogger("spendstream.sink")
 
 _WAITING_BLOCKS = 2  # blocks of a partition read ahead of its inserts
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
+_JOIN_SECONDS = 10.0  # given to inserts under way when their partitions are revoked
+_NO_TABLES = (60, 81)  # ClickHouse's UNKNOWN_TABLE and UNKNOWN_DATABASE
 _PAUSED_SECONDS = 60.0  # a process that was stopped for longer lets a fresh one take over
 
 
@@ -53,10 +55,13 @@ class PartitionSink:
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.partition}", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Finish the insert under way, write progress, end."""
+    def revoke(self) -> None:
+        """Ask the thread to finish the insert under way, write progress and end."""
         self._revoked.set()
-        self._thread.join()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread's end. One that hangs in ClickHouse is left: it can only repeat an insert."""
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         try:
@@ -172,10 +177,11 @@ class Sink:
                 "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
                 "partition.assignment.strategy": "range",
                 "queued.min.messages": 4,
-                "enable.partition.eof": False,
+                "max.poll.interval.ms": 86_400_000,  # waiting for ClickHouse is no reason to leave the group
             },
         )
         self._stopping = threading.Event()
+        self._polled = time.monotonic()
         self.ready = False
 
     def stop(self) -> None:
@@ -185,16 +191,15 @@ class Sink:
     def run(self) -> None:
         """Insert until `stop`; then finish what is under way."""
         self._consumer.subscribe([topics.PRICED], on_assign=self._assigned, on_revoke=self._gone, on_lost=self._gone)
-        polled = observed = time.monotonic()
+        self._polled = observed = time.monotonic()
         try:
             while not self._stopping.is_set():
                 message = self._consumer.poll(0.1)
                 now = time.monotonic()
-                if now - polled > _PAUSED_SECONDS:
-                    raise Halt(
-                        f"the sink was paused for {now - polled:.0f} s: start it again, it goes on behind its rows"
-                    )
-                polled = now
+                paused = now - self._polled
+                if paused > _PAUSED_SECONDS:
+                    raise Halt(f"the sink was paused for {paused:.0f} s: start it again, it goes on behind its rows")
+                self._polled = now
                 if message is not None:
                     self._hand_over(message)
                 self._resume()
@@ -211,8 +216,10 @@ class Sink:
         try:
             ids = topic_ids(self._settings, topics.USAGE, topics.PRICED)
             for tp in partitions:
-                client = self._connect()
-                progress, since = read_progress(client, ids[topics.PRICED], ids[topics.USAGE], tp.partition)
+                found = self._read_progress(ids[topics.PRICED], ids[topics.USAGE], tp.partition)
+                if found is None:
+                    return  # asked to stop
+                client, progress, since = found
                 start, end = self._watermarks(tp.partition)
                 tp.offset = self._begin(progress, since, start, end)
                 self._parts[tp.partition] = PartitionSink(self._settings, client, progress, end - 1)
@@ -221,6 +228,8 @@ class Sink:
             self.ready = True
         except Exception as exc:
             fatal(exc)
+        finally:
+            self._polled = time.monotonic()  # waiting in here is no pause
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
         looker = reader(self._settings)
@@ -229,18 +238,21 @@ class Sink:
         finally:
             looker.close()
 
-    def _connect(self) -> Client:
+    def _read_progress(self, block_log_id: str, log_id: str, partition: int) -> tuple[Client, Progress, int] | None:
+        """A client and a partition's progress, as soon as ClickHouse answers; None when asked to stop before."""
         for attempt in range(1_000_000):
             try:
                 client = connect(self._settings)
                 client.database = self._settings.clickhouse_database
-                return client
-            except Unreachable as exc:
+                return client, *read_progress(client, block_log_id, log_id, partition)
+            except (Unreachable, ClickHouseError, OSError) as exc:
+                if getattr(exc, "code", None) in _NO_TABLES:
+                    raise Halt(f"{_first_line(exc)}: make the tables with `spendstream migrate up`") from exc
                 pause = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
-                log.warning("%s; again in %g s", exc, pause)
+                log.warning("partition %d: %s; again in %g s", partition, _first_line(exc), pause)
                 if self._stopping.wait(pause):
-                    break
-        raise Unreachable("stopped while waiting for ClickHouse")
+                    return None
+        return None
 
     def _begin(self, progress: Progress, since: int, start: int, end: int) -> int:
         """The first block to insert; the halts of invariant 5."""
@@ -266,10 +278,13 @@ class Sink:
 
     def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = [tp.partition for tp in partitions] or list(self._parts)
-        for partition in gone:
-            part = self._parts.pop(partition, None)
-            if part is not None:
-                part.stop()
+        parts = [self._parts.pop(partition) for partition in gone if partition in self._parts]
+        for part in parts:
+            part.revoke()
+        give_up = time.monotonic() + _JOIN_SECONDS
+        for part in parts:
+            part.join(max(0.0, give_up - time.monotonic()))
+        self._polled = time.monotonic()
 
     def _hand_over(self, message: Message) -> None:
         error = message.error()

@@ -21,7 +21,6 @@ from streams.errors import Halt, SpendError, Unreachable
 from streams.kafka import admin, client_config, read_range, reader, topic_ids, watermarks
 from streams.partitioner import partitions_of
 from streams.settings import Settings
-from streams.watermarks import watermarks
 
 REASONS: dict[str, str] = {
     "empty": "A tombstone or a record without a byte. Nothing is lost; it is never replayed.",

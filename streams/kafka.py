@@ -85,7 +85,6 @@ def reader(settings: Settings, group: str = "spendstream-reader", **config: Any)
             "fetch.max.bytes": MAX_MESSAGE_BYTES,
             "queued.max.messages.kbytes": 128 << 10,
             "isolation.level": "read_committed",
-            "enable.partition.eof": True,
             "fetch.wait.max.ms": 100,
             **config,
         }
@@ -93,10 +92,10 @@ def reader(settings: Settings, group: str = "spendstream-reader", **config: Any)
 
 
 def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
-    """The first offset of a partition and its end, one beyond the last. `consumer` is a `reader` with nothing assigned.
+    """The first offset of a partition and its end, one beyond its last record. `consumer` has nothing assigned.
 
-    The end is what the answer to a fetch says: asked for the latest offset, the embedded broker names the start of the
-    last batch.
+    The end is what the answer to a fetch says. Asked for the latest offset, the embedded broker (Tansu 0.6) names the
+    first offset of the last record batch plus one, which is the end only where that batch has one record.
 
     Raises:
         Unreachable: the broker does not answer.
@@ -104,18 +103,24 @@ def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
     where = TopicPartition(topic, partition)
     try:
         start, listed = consumer.get_watermark_offsets(where, timeout=10)
-        consumer.assign([TopicPartition(topic, partition, listed)])
-        message = consumer.poll(10)
-        if message is None:
-            raise Unreachable(f"{topic} partition {partition}: the broker does not say where it ends")
-        error = message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            raise Halt(f"{topic} partition {partition} at offset {listed}: {error.str()}")
-        return start, consumer.get_watermark_offsets(where, cached=True)[1]
     except KafkaException as exc:
         raise Unreachable(f"{topic} partition {partition}: {exc.args[0].str()}") from exc
+    if listed <= start:
+        return start, listed
+    consumer.assign([TopicPartition(topic, partition, listed - 1)])
+    deadline = time.monotonic() + 10
+    try:
+        while time.monotonic() < deadline:
+            for message in consumer.consume(1, 0.1):
+                error = message.error()
+                if error is not None:
+                    raise Unreachable(f"{topic} partition {partition}: {error.str()}")
+            _, end = consumer.get_watermark_offsets(where, cached=True)
+            if end >= listed:
+                return start, end
     finally:
         consumer.unassign()
+    raise Unreachable(f"{topic} partition {partition}: the broker does not say where it ends")
 
 
 def read_range(consumer: Consumer, topic: str, partition: int, start: int, end: int) -> Iterator[Message]:
@@ -133,8 +138,6 @@ def read_range(consumer: Consumer, topic: str, partition: int, start: int, end: 
             messages = consumer.consume(500, 0.2)
             for message in messages:
                 error = message.error()
-                if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                    continue
                 if error is not None:
                     raise Halt(f"{topic} partition {partition} at offset {position}: {error.str()}")
                 offset = message.offset()

@@ -101,8 +101,8 @@ class PriceStage:
             ids = self._log_ids()
             if (ids.usage, ids.priced) != (state.log_id, state.block_log_id):
                 raise Halt(
-                    f"spend.usage is another log since it was read ({state.log_id} before, {ids.usage} now): the broker "
-                    "was made anew; start the worker again, and it begins that log from its start"
+                    f"spend.usage is another log since it was read ({state.log_id} before, {ids.usage} now): the "
+                    "broker was made anew; start the worker again, and it begins that log from its start"
                 )
             self._states[state.partition], _ = take_over(self._settings, ids, state.partition, self._accept_gap)
         return decision

@@ -84,13 +84,14 @@ def _read_blocks(consumer: Consumer, state: PartitionState, start: int, end: int
     try:
         _load(consumer, state, at, end, newest.last - settings.poison_window)
     except Hole:
-        # Begun at a repeat of paused workers, whose blocks stand behind those of their successors.
+        # Begun at a repeat: paused workers' blocks stand behind those of their successors.
+        state.index = DedupIndex(settings.dedup_horizon)
+        state.poison = PoisonGuard(settings.poison_window, settings.poison_share)
         _load(consumer, state, start, end, newest.last - settings.poison_window)
 
 
 def _load(consumer: Consumer, state: PartitionState, at: int, end: int, poison_from: int) -> None:
     """Fill the state from the blocks from `at` up to, not including, `end`."""
-    state.index = DedupIndex(state.index.horizon)
     mark: int | None = None
     for message in read_range(consumer, topics.PRICED, state.partition, at, end):
         header = Header.from_kafka(message.headers())  # type: ignore[arg-type]

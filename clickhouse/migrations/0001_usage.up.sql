@@ -79,14 +79,13 @@ CREATE TABLE IF NOT EXISTS $database.usage $on_cluster
     source_partition Int32,
     source_offset Int64 CODEC(Delta, LZ4),
     inserted_at DateTime64(3, 'UTC') MATERIALIZED now64(3) CODEC(Delta, LZ4),
-    INDEX by_offset source_offset TYPE minmax GRANULARITY 1,
+    INDEX by_time time TYPE minmax GRANULARITY 1,
     INDEX by_id id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX by_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX by_user user TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = ${replicated}MergeTree
 PARTITION BY toYYYYMM(time)
-PRIMARY KEY time
-ORDER BY (time, source_partition, source_offset)
+ORDER BY (log_id, source_partition, source_offset)
 TTL toDateTime(time) + toIntervalDay($raw_retention_days)
 SETTINGS $deduplication, $durability, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728;
