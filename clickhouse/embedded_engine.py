@@ -171,10 +171,13 @@ class Engine:
         """Open the files in `path`, made when missing.
 
         Raises:
-            SpendError: another process holds the path, or the extra `embedded` is not installed.
+            SpendError: the path cannot be written or another process holds it, or the extra `embedded` is missing.
         """
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock = _hold(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _hold(path)
+        except OSError as exc:
+            raise SpendError(f"The folder {path} cannot be used ({exc.strerror}): see SPEND_STATE_DIR") from exc
         try:
             from chdb import _chdb
         except ImportError as exc:

@@ -175,6 +175,7 @@ class Sink:
             "spendstream-sink",
             **{
                 "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
+                "heartbeat.interval.ms": int(settings.session_timeout_seconds * 1000 / 6),
                 "partition.assignment.strategy": "range",
                 "queued.min.messages": 4,
                 "max.poll.interval.ms": 86_400_000,  # waiting for ClickHouse is no reason to leave the group

@@ -40,7 +40,9 @@ class Registry:
         parts = urlsplit(url)
         self._address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # without the password
         try:
-            self._client = SchemaRegistryClient({"url": url, "timeout": seconds, "max.retries": 2})
+            self._client = SchemaRegistryClient(
+                {"url": url, "timeout": seconds, "max.retries": 2, "retries.wait.ms": 200}
+            )
         except (ValueError, TypeError) as exc:
             raise SpendError(f"SPEND_SCHEMA_REGISTRY_URL: {exc}") from exc
         self._unknown: dict[int, float] = {}  # id: monotonic second at which it may be asked for again

@@ -9,7 +9,8 @@ from streams.audit.tables import Tables, picos
 
 ROLLUPS = ("usage_15m", "members_15m")
 EXAMPLES = 10
-_ATTEMPTS = 10  # while events arrive, an insert may lie between the raw table and its views at the moment of asking
+_SETTLED = 3  # times that a difference is the same again until it is believed
+_MOST_ROUNDS = 60
 _PAUSE_SECONDS = 0.5
 
 # measures that are not the sum of the raw column of the same name
@@ -47,17 +48,32 @@ class Rollup:
     differing: int
     examples: list[str]
 
+    @property
+    def gap(self) -> tuple[int, int, list[int]]:
+        """Keys that differ, and by how much calls and costs do."""
+        costs = [cost - self.raw_costs[name] for name, cost in self.costs.items()]
+        return self.differing, self.calls - self.raw_calls, costs
+
 
 def compare_rollup(tables: Tables, table: str, since: datetime) -> Rollup:
-    """Compare a rollup with the raw rows it was made from, month by month."""
+    """Compare a rollup with the raw rows it was made from, month by month.
+
+    While events arrive, an insert may lie between the raw table and its views at the moment of asking. So a month that
+    differs is asked again, until it does not or has stayed the same for some seconds.
+    """
+    months = {month: _rollup_of_month(tables, table, month, since) for month in _months(tables, table, since)}
+    same = 0
+    for _ in range(_MOST_ROUNDS):
+        wrong = {month: part for month, part in months.items() if part.differing}
+        if not wrong or same == _SETTLED:
+            break
+        time.sleep(_PAUSE_SECONDS)
+        again = {month: _rollup_of_month(tables, table, month, since) for month in wrong}
+        same = same + 1 if all(again[month].gap == part.gap for month, part in wrong.items()) else 0
+        months |= again
     found = Rollup(table, 0, 0, {}, {}, 0, [])
-    for month in _months(tables, table, since):
-        for attempt in range(_ATTEMPTS):
-            part = _rollup_of_month(tables, table, month, since)
-            if not part.differing:
-                break
-            if attempt < _ATTEMPTS - 1:
-                time.sleep(_PAUSE_SECONDS)
+    for month, part in months.items():
+        examples = _examples(tables, table, month, since) if part.differing and len(found.examples) < EXAMPLES else []
         found = Rollup(
             table,
             found.calls + part.calls,
@@ -65,7 +81,7 @@ def compare_rollup(tables: Tables, table: str, since: datetime) -> Rollup:
             {name: found.costs.get(name, 0) + cost for name, cost in part.costs.items()},
             {name: found.raw_costs.get(name, 0) + cost for name, cost in part.raw_costs.items()},
             found.differing + part.differing,
-            (found.examples + part.examples)[:EXAMPLES],
+            (found.examples + examples)[:EXAMPLES],
         )
     return found
 
@@ -88,27 +104,11 @@ def _months(tables: Tables, table: str, since: datetime) -> list[date]:
 def _rollup_of_month(tables: Tables, table: str, month: date, since: datetime) -> Rollup:
     keys, measures = _columns(tables, table)
     costs = [name for name in measures if name in COSTS]
-    start = max(since, datetime(month.year, month.month, 1))
-    stop = datetime(month.year + month.month // 12, month.month % 12 + 1, 1)
-    parameters = {"start": str(start), "stop": str(stop)}
     grouped = _grouped(tables, table, keys, measures)
-    wrong = " OR ".join(f"raw_{name} != its_{name}" for name in measures)
     figures = ", ".join(f"toString(sum(its_{name})), toString(sum(raw_{name}))" for name in ("calls", *costs))
     [[differing, *sums]] = tables.rows(
-        f"""
-        SELECT countIf({wrong}), {figures} FROM ({grouped})
-        """,
-        **parameters,
+        f"SELECT countIf({_wrong(measures)}), {figures} FROM ({grouped})", **_within(month, since)
     )
-    examples = []
-    if differing:
-        names = ", ".join(f"toString(k_{key})" for key in keys)
-        told = ", ".join(f"toString(raw_{name}), toString(its_{name})" for name in ("calls", "cost_total"))
-        query = f"SELECT {names}, {told} FROM ({grouped}) WHERE {wrong} ORDER BY k_time LIMIT {EXAMPLES}"
-        for row in tables.rows(query, **parameters):
-            place = ", ".join(f"{key} {value}" for key, value in zip(keys, row, strict=False) if value)
-            calls, its_calls, cost, its_cost = row[len(keys) :]
-            examples.append(f"{table}: {place}: {its_calls} calls and {its_cost}, its raw rows have {calls} and {cost}")
     calls, raw_calls, *pairs = sums
     return Rollup(
         table,
@@ -117,8 +117,32 @@ def _rollup_of_month(tables: Tables, table: str, month: date, since: datetime) -
         {name: picos(its) for name, its in zip(costs, pairs[::2], strict=True)},
         {name: picos(raw) for name, raw in zip(costs, pairs[1::2], strict=True)},
         int(differing),
-        examples,
+        [],
     )
+
+
+def _examples(tables: Tables, table: str, month: date, since: datetime) -> list[str]:
+    """Some keys of a month that differ, in words."""
+    keys, measures = _columns(tables, table)
+    names = ", ".join(f"toString(k_{key})" for key in keys)
+    told = ", ".join(f"toString(raw_{name}), toString(its_{name})" for name in ("calls", "cost_total"))
+    grouped, wrong = _grouped(tables, table, keys, measures), _wrong(measures)
+    query = f"SELECT {names}, {told} FROM ({grouped}) WHERE {wrong} ORDER BY k_time LIMIT {EXAMPLES}"
+    examples = []
+    for row in tables.rows(query, **_within(month, since)):
+        place = ", ".join(f"{key} {value}" for key, value in zip(keys, row, strict=False) if value)
+        calls, its_calls, cost, its_cost = row[len(keys) :]
+        examples.append(f"{table}: {place}: {its_calls} calls and {its_cost}, its raw rows have {calls} and {cost}")
+    return examples
+
+
+def _wrong(measures: list[str]) -> str:
+    return " OR ".join(f"raw_{name} != its_{name}" for name in measures)
+
+
+def _within(month: date, since: datetime) -> dict[str, str]:
+    start = max(since, datetime(month.year, month.month, 1))
+    return {"start": str(start), "stop": str(datetime(month.year + month.month // 12, month.month % 12 + 1, 1))}
 
 
 def _columns(tables: Tables, table: str) -> tuple[list[str], list[str]]:

@@ -25,6 +25,7 @@ def build() -> typer.Typer:
         priced,
         produce,
         rates,
+        repair,
         report,
         sink,
         topics,
@@ -48,6 +49,7 @@ def build() -> typer.Typer:
         "sink": sink.command,
         "priced": priced.command,
         "doctor": doctor.command,
+        "repair": repair.command,
     }
     for name, command in commands.items():
         app.command(name)(command)

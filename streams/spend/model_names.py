@@ -67,8 +67,9 @@ PROVIDERS: dict[str, str] = {
 }
 
 # A reseller whose entry is missing bills the maker's list price only where it says so itself. Azure lists OpenAI's
-# Global deployments and Claude in Foundry at the makers' prices; its DeepSeek, Grok and Kimi have prices of their own.
-LIST_PRICE_RESOLD: dict[str, tuple[str, ...]] = {"azure": ("openai", "anthropic")}
+# Global deployments and Claude in Foundry at the makers' prices, Vertex AI Claude on its global endpoint; Azure's
+# DeepSeek, Grok and Kimi have prices of their own.
+LIST_PRICE_RESOLD: dict[str, tuple[str, ...]] = {"azure": ("openai", "anthropic"), "google": ("anthropic",)}
 
 _DATE = r"(?:20\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01]))"
 _MONTH_DAY = r"(?:(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01]))"

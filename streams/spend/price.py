@@ -10,8 +10,9 @@ import polars as pl
 
 from schemas.bounds import MAX_QUANTITY
 from schemas.priced import COST_COMPONENTS, COSTS
-from streams.spend.price_sheet import BUCKETS, QUANTITY_ALIASES
-from streams.spend.rate_rows import RateRows, rate_rows
+from streams.spend.price_quantities import EXTRAS, quantities
+from streams.spend.price_sheet import BUCKETS
+from streams.spend.rate_rows import rate_rows
 from streams.spend.rates import RateKey, RateTable
 
 MAX_COST = 10**18  # picodollars: a million US dollars an event
@@ -37,13 +38,6 @@ _COMPONENT_BUCKETS = {
     "cost_image": ("image_input", "image_cache_read", "image_output"),
     "cost_quantities": (),
 }
-_EXTRAS = {"cost_audio": "extra_audio", "cost_image": "extra_image", "cost_quantities": "extra_quantities"}
-_NO_QUANTITIES = {
-    **dict.fromkeys(_EXTRAS.values(), 0),
-    **dict.fromkeys(("known_quantity", "counts_requests", "absurd_quantity"), False),
-    "unknown_quantities": None,
-}
-_ENTRIES = pl.List(pl.Struct({"key": pl.String, "value": pl.Int64}))
 
 
 def price(frame: pl.DataFrame, table: RateTable) -> pl.DataFrame:
@@ -68,7 +62,7 @@ def price(frame: pl.DataFrame, table: RateTable) -> pl.DataFrame:
         counts["inp"].to_numpy(),
     )
     work = pl.concat(
-        [_buckets(counts), rows.rows[located], _quantities(frame, located, rows), kinds.model.to_frame()],
+        [_buckets(counts), rows.rows[located], quantities(frame, located, rows), kinds.model.to_frame()],
         how="horizontal",
     )
     priced = _costs(work, table.version)
@@ -95,12 +89,13 @@ def _kinds(frame: pl.DataFrame, table: RateTable) -> _Kinds:
         "speed": pl.col("speed").fill_null(""),
         "region": pl.col("region").fill_null(""),
     }
-    if table.uses_customer:
-        names["customer"] = pl.col("customer").fill_null("")
-    if table.uses_contract:
+    if table.customers:  # the others have no rates of their own: they are one
+        names["customer"] = pl.when(pl.col("customer").is_in(table.customers)).then("customer").otherwise(pl.lit(""))
+    if table.contracts:
         tags = pl.col("tags").cast(pl.List(pl.Struct({"key": pl.String, "value": pl.String})))
         contract = tags.list.filter(pl.element().struct.field("key") == "contract").list.first()
-        names["contract"] = contract.struct.field("value").fill_null("")
+        named = contract.struct.field("value")
+        names["contract"] = pl.when(named.is_in(table.contracts)).then(named).otherwise(pl.lit(""))
     columns = frame.select(**names)
     kinds = columns.with_row_index("event").group_by(list(names)).agg("event")
     index = np.empty(frame.height, dtype=np.int64)
@@ -143,42 +138,6 @@ def _buckets(counts: pl.DataFrame) -> pl.DataFrame:
         image_output=pl.col("image_out"),
         absurd=(pl.max_horizontal(*_COUNTS) > MAX_QUANTITY) | (pl.min_horizontal(*_COUNTS) < 0),
     ).collect()
-
-
-def _quantities(frame: pl.DataFrame, located: np.ndarray, rows: RateRows) -> pl.DataFrame:
-    """Of each event: numerators of its quantities by component, names without a price, whether any has one."""
-    counted = frame.select(pl.col("quantities").cast(_ENTRIES)).to_series()
-    events = (counted.list.len() > 0).arg_true()
-    amount = pl.when(pl.col("value") > MAX_QUANTITY).then(0).otherwise(pl.max_horizontal("value", "floor"))
-    long = (
-        pl.DataFrame({"event": events, "row": pl.Series(located).gather(events), "entry": counted.gather(events)})
-        .explode("entry")
-        .unnest("entry")
-        .filter(pl.col("value") != 0)
-        .with_columns(quantity=pl.col("key").replace(QUANTITY_ALIASES))
-        .join(rows.quantities, on=["row", "quantity"], how="left")
-        .with_columns(amount=amount.cast(pl.Int128) * pl.col("numerator").fill_null(0))
-    )
-    by_event = long.select(
-        "event",
-        *(
-            pl.when(pl.col("component") == component).then("amount").otherwise(0).alias(extra)
-            for component, extra in _EXTRAS.items()
-        ),
-        known_quantity=pl.col("numerator").is_not_null(),
-        counts_requests=pl.col("quantity") == "request",
-        absurd_quantity=(pl.col("value") > MAX_QUANTITY) | (pl.col("value") < 0),
-    ).group_by("event")
-    sums = by_event.agg(
-        *(pl.col(extra).sum() for extra in _EXTRAS.values()),
-        *(pl.col(flag).any() for flag in ("known_quantity", "counts_requests", "absurd_quantity")),
-    )
-    unknown = long.filter(pl.col("numerator").is_null()).sort("key").group_by("event", maintain_order=True)
-    sums = sums.join(unknown.agg(unknown_quantities=pl.col("key").str.join(",")), on="event", how="left")
-    nothing = pl.DataFrame([_NO_QUANTITIES], schema=sums.drop("event").schema)
-    place = np.zeros(frame.height, dtype=np.int64)  # row 0 stands for events that count no quantity
-    place[sums["event"].to_numpy()] = np.arange(1, sums.height + 1)
-    return pl.concat([nothing, sums.drop("event")])[place]
 
 
 def _costs(work: pl.DataFrame, version: str) -> pl.DataFrame:
@@ -224,8 +183,8 @@ def _exact(component: str) -> pl.Expr:
         pl.when("absurd").then(0).otherwise(pl.col(bucket)).cast(pl.Int128) * pl.col(f"rate_{bucket}")
         for bucket in _COMPONENT_BUCKETS[component]
     ]
-    if component in _EXTRAS:
-        terms.append(pl.col(_EXTRAS[component]))
+    if component in EXTRAS:
+        terms.append(pl.col(EXTRAS[component]))
     if component == "cost_quantities":
         terms.append(pl.when("counts_requests").then(0).otherwise("request_fee"))
     return sum(terms[1:], terms[0])

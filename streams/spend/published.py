@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from fractions import Fraction
+from functools import lru_cache
 from importlib import resources
 
 import yaml
@@ -162,7 +163,8 @@ def _scaled(sheet: Sheet, correction: Correction) -> Sheet:
     return Sheet(tokens, quantities, sheet.floors)
 
 
-def load_corrections() -> list[Correction]:
+@lru_cache
+def load_corrections() -> tuple[Correction, ...]:
     """The reviewed entries of schemas/rates/*.yaml, in file order.
 
     Raises:
@@ -180,7 +182,7 @@ def load_corrections() -> list[Correction]:
                 first = exc.errors()[0]
                 where = ".".join(str(part) for part in first["loc"])
                 raise SpendError(f"schemas/rates/{path.name}: {raw.get('id')}: {where}: {first['msg']}") from exc
-    return entries
+    return tuple(entries)
 
 
 def published(corrections: Iterable[Correction]) -> Published:

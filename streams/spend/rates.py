@@ -88,14 +88,24 @@ class RateTable:
         return self._own
 
     @property
+    def customers(self) -> list[str]:
+        """The customers that own rates name."""
+        return sorted({rate.customer for rate in self._own if rate.customer is not None})
+
+    @property
+    def contracts(self) -> list[str]:
+        """The contracts (values of the tag `contract`) that own rates name."""
+        return sorted({rate.contract for rate in self._own if rate.contract is not None})
+
+    @property
     def uses_customer(self) -> bool:
         """Whether any own rate depends on the customer."""
-        return any(rate.customer is not None for rate in self._own)
+        return bool(self.customers)
 
     @property
     def uses_contract(self) -> bool:
         """Whether any own rate depends on the tag `contract`."""
-        return any(rate.contract is not None for rate in self._own)
+        return bool(self.contracts)
 
     def resolve(self, key: RateKey, at: datetime) -> Resolved:
         """The price of a kind of call at an instant (UTC), with the steps that led to it."""

@@ -1,20 +1,26 @@
 """Producing, dead letters and their replay, against a real broker."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from confluent_kafka import Message, Producer
 from typer.testing import CliRunner
 
 from schemas.codec import WriterSchemas
-from schemas.usage_event import UsageEvent, event_key, to_avro
+from schemas.priced import usage_event_avsc
+from schemas.usage_event import UsageEvent, event_key, micros, to_avro
 from schemas.wire import confluent_prefix
 from streams import settings as settings_module
 from streams import topics
+from streams.blocks import Header
 from streams.cli.dead_letters import app, hexdump
 from streams.dead_letters import REASONS, DeadLetter, collect, read_all, replay, target_partition
 from streams.errors import SpendError, Unreachable
@@ -22,9 +28,14 @@ from streams.kafka import admin, client_config, read_range, reader, topic_ids, w
 from streams.partitioner import partitions_of
 from streams.producer import UsageProducer, hash_user
 from streams.settings import Settings
+from streams.spend.check import check
+from streams.spend.decide import PartitionState, PoisonGuard, Records, decide
 from streams.spend.decode import decode
+from streams.spend.dedupe import DedupIndex
+from streams.spend.rates import default_table
 from streams.supervisor import Stack, on_free_ports
 
+REPOSITORY = Path(__file__).parents[2]
 KEY = b"sixteen bytes or more"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -80,6 +91,29 @@ def test_a_replay_goes_to_its_own_partition_and_on_another_log_by_its_key() -> N
     assert target_partition(letter(7, partition=9), "log", 4) == by_key
     keyless = letter(7, key=None)
     assert target_partition(keyless, "another log", 4) == target_partition(keyless, "another log", 4)
+
+
+def test_a_dead_letter_that_is_replayed_twice_after_the_mend_is_counted_once() -> None:
+    registered: dict[int, str] = {}
+    writers = WriterSchemas(lookup=registered.get)
+    state = PartitionState("log", "blocks", 1, 4, -1, 0, DedupIndex(1_000), PoisonGuard(1_000, 0.5))
+    unread = to_avro(event(id="e1"), confluent_prefix(9))
+
+    def next_batch(*values: bytes) -> Header:
+        offsets = state.mark + 1 + np.arange(len(values))
+        times = np.full(len(values), micros(NOON))
+        records = Records([b"gw:e1"] * len(values), values, offsets, times)
+        header = decide(records, state, writers, default_table()).block.header
+        state.mark = header.last
+        return header
+
+    first = next_batch(unread, to_avro(event(id="e2")))
+    assert (first.rows, first.dead_letters["unknown_schema"].tolist()) == (1, [0])
+    registered[9] = usage_event_avsc()
+    mended = next_batch(unread)
+    assert (mended.rows, mended.duplicates.tolist()) == (1, []), "a dead letter is no duplicate of itself"
+    again = next_batch(unread)
+    assert (again.rows, again.duplicates.tolist()) == (0, [3])
 
 
 def test_a_hexdump_shows_bytes_and_text() -> None:
@@ -174,6 +208,31 @@ def test_events_are_published_where_javas_murmur2_puts_their_key(conf: Settings)
     sent_alone = [m.value() for m in found if m.key() not in (*keys, b"gw:old")]
     users = decode(sent_alone, WriterSchemas()).batch.column("user").to_pylist()
     assert users == [hash_user("ann@example.com", KEY)] * 20
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("number", [0, 1], ids=["with spendstream", "with fastavro alone"])
+def test_the_examples_of_the_events_reference_publish_an_event_that_counts(conf: Settings, number: int) -> None:
+    text = (REPOSITORY / "docs" / "events.md").read_text()
+    example = text.split("```python\n")[number + 1].split("```")[0]
+    before = ends(conf, topics.USAGE)
+    subprocess.run(
+        [sys.executable, "-c", example.replace("127.0.0.1:9092", conf.kafka_bootstrap_servers)],
+        cwd=REPOSITORY / "schemas",
+        env={
+            **os.environ,
+            "SPEND_KAFKA_BOOTSTRAP_SERVERS": conf.kafka_bootstrap_servers,
+            "PYTHONPATH": str(REPOSITORY),
+        },
+        check=True,
+        timeout=60,
+    )
+    (found,) = messages(conf, topics.USAGE, before)
+    assert found.partition() == int(partitions_of([found.key() or b""], len(before))[0])
+    decoded = decode([found.value()], WriterSchemas())
+    keep, _ = check(decoded.batch, np.array([found.timestamp()[1] * 1_000]))
+    assert keep.tolist() == [True]
+    assert decoded.batch.column("input_tokens").to_pylist() == [1_200]
 
 
 @pytest.mark.stack

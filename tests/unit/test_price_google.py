@@ -123,6 +123,23 @@ def test_older_claude_models_cost_the_same_in_every_region_of_vertex() -> None:
     )
 
 
+def test_a_claude_model_that_google_does_not_list_is_billed_as_anthropic_lists_it() -> None:
+    assert cost("gcp.vertex_ai", "claude-sonnet-5", input_tokens=1_000) == 1_000 * D("2") / MTOK
+    assert (
+        cost("gcp.vertex_ai", "claude-sonnet-5", region="europe-west1", input_tokens=1_000) == 1_000 * D("2.20") / MTOK
+    )
+    assert cost("gcp.vertex_ai", "claude-sonnet-5", is_batch=True, input_tokens=1_000) == 1_000 * D("1") / MTOK
+    assert call("gcp.vertex_ai", "claude-opus-5", speed="fast", input_tokens=1_000).status == "unpriced"
+
+
+def test_gemini_on_a_regional_endpoint_and_before_its_introductory_price() -> None:
+    assert cost("gcp.vertex_ai", "gemini-3.7-flash", region="us-central1", input_tokens=1_000) == (
+        1_000 * D("0.75") * D("1.1") / MTOK
+    )
+    assert cost("gcp.gemini", "gemini-3.6-flash", "2026-08-12T23:59:59", input_tokens=1_000) == 1_000 * D("1.50") / MTOK
+    assert cost("gcp.gemini", "gemini-3.6-flash", "2026-08-13T00:00:00", input_tokens=1_000) == 1_000 * D("0.75") / MTOK
+
+
 def test_an_hours_cache_write_on_vertex_is_twice_the_input() -> None:
     assert (
         cost(

@@ -56,6 +56,14 @@ def test_groq_batches_do_not_stack_with_prompt_caching() -> None:
     )
 
 
+def test_groq_cached_reads_had_no_discount_before_caching() -> None:
+    tokens = {"input_tokens": 1_000, "cache_read_input_tokens": 400}
+    assert cost("groq", "openai/gpt-oss-120b", "2025-10-20T23:59:59", **tokens) == 1_000 * D("0.15") / MTOK
+    assert cost("groq", "openai/gpt-oss-120b", "2025-10-21T00:00:00", **tokens) == (
+        600 * D("0.15") / MTOK + 400 * D("0.075") / MTOK
+    )
+
+
 def test_groq_bills_at_least_ten_seconds_of_audio_and_rounds_once() -> None:
     ten = (10 * D("0.111") / 3_600).quantize(D("1e-12"))
     assert cost("groq", "whisper-large-v3", quantities={"audio_second": 3}) == ten == D("0.000308333333")

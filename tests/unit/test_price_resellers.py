@@ -26,12 +26,18 @@ def dollars(fresh: str, cached: str, out: str) -> D:
         ),
         ("bedrock/global.anthropic.claude-sonnet-4-5-20250929-v1:0", ("3", "0.30", "15")),
         ("us.anthropic.claude-sonnet-4-20250514-v1:0", ("3", "0.30", "15")),  # no premium before Sonnet 4.5
-        ("anthropic.claude-3-5-sonnet-20241022-v2:0", ("3", "0.30", "15")),
+        ("anthropic.claude-3-5-sonnet-20240620-v1:0", ("3", "0.30", "15")),
         ("us.amazon.nova-pro-v1:0", ("0.80", "0.20", "3.20")),
     ],
 )
 def test_bedrock_names_and_its_regional_premium(name: str, price: tuple[str, str, str]) -> None:
     assert cost("aws.bedrock", name, **TOKENS) == dollars(*price)
+
+
+def test_a_model_past_its_end_of_life_costs_twice_on_bedrock() -> None:
+    name = "anthropic.claude-3-5-sonnet-20241022-v2:0"
+    assert cost("aws.bedrock", name, "2025-11-30T23:59:59", **TOKENS) == dollars("3", "0.30", "15")
+    assert cost("aws.bedrock", name, "2025-12-01T00:00:00", **TOKENS) == dollars("6", "0.60", "30")
 
 
 def test_long_context_on_bedrock_with_the_regional_premium() -> None:

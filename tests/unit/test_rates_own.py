@@ -1,8 +1,10 @@
 """Own rates: negotiated prices, discounts, mark-ups, flat rates; the more specific wins, ties are refused."""
 
 from decimal import Decimal as D
+from pathlib import Path
 
 import pytest
+import yaml
 from priced_call import MTOK, call, cost, table_of
 
 from streams.errors import SpendError
@@ -181,6 +183,17 @@ def test_a_pattern_matches_the_published_name_and_the_one_that_events_write() ->
     )
     name = "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
     assert cost("aws.bedrock", name, table=table, **MILLION) == of_input("3.30") * D("0.9")
+
+
+def test_the_example_of_the_docs_holds_together() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "pricing.md").read_text(encoding="utf-8")
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    assert [rate.id for rate in table_of(*yaml.safe_load(example)).own] == [
+        "c-7",
+        "globex-resale",
+        "lambda-gpu",
+        "openai-2026",
+    ]
 
 
 # Ties

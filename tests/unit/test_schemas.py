@@ -130,7 +130,7 @@ def test_an_event_is_minted_an_id_that_sorts_by_time() -> None:
 
 def test_an_event_cannot_be_changed_or_have_other_fields() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        event().provider = "anthropic"
+        event().provider = "anthropic"  # type: ignore[misc]
     with pytest.raises(ValidationError, match="Extra inputs"):
         event(prompt="what is said to a model is nobody's business")
 

@@ -1,0 +1,1 @@
+"""Speed of the pipeline's parts and of the whole: `make bench`."""

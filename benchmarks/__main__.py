@@ -1,0 +1,50 @@
+"""`make bench`: how fast each part is, and the whole, beside an idiomatic Faust app on the same data.
+
+python -m benchmarks                     all of it, about six minutes; writes benchmarks/README.md
+python -m benchmarks --events 200000     fewer events: quick, and less sustained
+python -m benchmarks --only steps        the price agent's steps alone, no servers
+python -m benchmarks --print             write nothing
+"""
+
+import argparse
+import sys
+import time
+
+from rich.console import Console
+
+from benchmarks import figures, over_kafka, steps
+from benchmarks.machine import machine
+from streams.errors import SpendError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--events", type=int, default=1_000_000, help="events of each run over the broker (1000000)")
+    parser.add_argument("--only", choices=("steps", "kafka"), help="a part of it, and nothing is written")
+    parser.add_argument("--print", action="store_true", help="print the results and leave benchmarks/README.md alone")
+    args = parser.parse_args()
+    console = Console()
+    facts = machine()
+    started = time.monotonic()
+    sections = []
+    try:
+        if args.only != "kafka":
+            sections.append(steps.measure())
+            console.print(figures.table(sections[-1]))
+        if args.only != "steps":
+            for section in over_kafka.measure(args.events, lambda line: console.print(f"[dim]{line}[/dim]")):
+                sections.append(section)
+                console.print(figures.table(section))
+    except SpendError as exc:
+        console.print(f"[red]{exc}[/red]")
+        return exc.exit_code
+    console.print(f"{time.monotonic() - started:.0f} s", highlight=False)
+    if not (args.only or args.print):
+        figures.write(figures.markdown(sections, facts))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

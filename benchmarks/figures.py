@@ -1,0 +1,82 @@
+"""What was measured, as a table for people and as Markdown for benchmarks/README.md."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.table import Table
+
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A line of the results. `wanted` is the figure asked for, and `met` whether it is reached."""
+
+    name: str
+    value: str
+    each: str = ""
+    wanted: str = ""
+    met: bool = True
+
+
+@dataclass
+class Section:
+    """Figures that belong together, with what a reader must know about how they were measured."""
+
+    title: str
+    how: str
+    figures: list[Figure] = field(default_factory=list)
+
+    def rate(self, name: str, per_second: float, wanted: float = 0.0, unit: str = "events/s") -> None:
+        """Add a speed; `wanted` is the least asked for."""
+        each = f"{1e6 / per_second:.2f} µs" if per_second else ""
+        least = f"at least {wanted:,.0f}" if wanted else ""
+        self.figures.append(Figure(name, f"{per_second:,.0f} {unit}", each, least, per_second >= wanted))
+
+    def micros(self, name: str, microseconds: float) -> None:
+        """Add a cost an event."""
+        self.rate(name, 1e6 / microseconds)
+
+    def ratio(self, name: str, value: float, wanted: float = 0.0) -> None:
+        """Add a ratio."""
+        least = f"at least {wanted:g}" if wanted else ""
+        self.figures.append(Figure(name, f"{value:.1f} times", "", least, value >= wanted))
+
+    def most(self, name: str, value: float, unit: str, wanted: float = 0.0) -> None:
+        """Add a figure that should be small: `wanted` is the most asked for."""
+        limit = f"under {wanted:g} {unit}" if wanted else ""
+        text = f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+        self.figures.append(Figure(name, f"{text} {unit}", "", limit, not wanted or value < wanted))
+
+
+def table(section: Section) -> Table:
+    """A section for the terminal."""
+    found = Table(title=section.title, caption=section.how, title_justify="left", caption_justify="left")
+    found.add_column("what")
+    found.add_column("measured", justify="right")
+    found.add_column("an event", justify="right")
+    found.add_column("wanted", justify="right")
+    for figure in section.figures:
+        value = figure.value if figure.met else f"[red]{figure.value}[/red]"
+        found.add_row(figure.name, value, figure.each, figure.wanted)
+    return found
+
+
+def markdown(sections: list[Section], machine: list[tuple[str, str]]) -> str:
+    """All of it for the README."""
+    lines = ["| machine | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in machine)]
+    for section in sections:
+        lines += ["", f"### {section.title}", "", section.how, ""]
+        lines += ["| what | measured | an event | wanted |", "| --- | ---: | ---: | ---: |"]
+        for figure in section.figures:
+            wanted = f"{figure.wanted}{'' if figure.met else ' (missed)'}"
+            lines.append(f"| {figure.name} | {figure.value} | {figure.each} | {wanted} |")
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """Replace what stands between the marks of benchmarks/README.md."""
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")

@@ -1,0 +1,112 @@
+"""A part of the stack that dies or stops at one exact step: the real command, with one method wrapped.
+
+    python crash_at.py STEP COMMAND...        # crash_at.py block-decided worker
+
+The process kills or stops itself with a signal when it comes to the step. It says so on its output before, and, when it
+was stopped and is awake again, once the wrapped method has returned.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from clickhouse_connect.driver.httpclient import HttpClient
+
+import clickhouse.sink
+from clickhouse.sink import PartitionSink
+from streams import topics
+from streams.cli import main
+from streams.price_events import PriceStage
+from streams.transport import BatchConsumer
+
+
+def die(number: signal.Signals = signal.SIGKILL) -> None:
+    """End here, or stop here; other threads go no further either."""
+    print(f"crash_at: {number.name}", flush=True)
+    os.kill(os.getpid(), number)
+    time.sleep(0.05)  # the signal may take a moment to reach this thread
+
+
+def before(owner: Any, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+    """Die when `owner.name` is called for the first time."""
+    original = getattr(owner, name)
+    reached = False
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal reached
+        first, reached = not reached, True
+        if first:
+            die(number)
+        result = original(*args, **kwargs)
+        if first:
+            print("crash_at: went on", flush=True)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def dead_letters_acknowledged() -> None:
+    """Between the dead letters' acknowledgement and the block."""
+    send = PriceStage._send
+
+    def wrapped(self: PriceStage, topic: str, *args: Any, **kwargs: Any) -> list[int]:
+        if topic == topics.DEAD_LETTER:
+            wrapped.seen = True  # type: ignore[attr-defined]
+        elif getattr(wrapped, "seen", False):
+            die()
+        return send(self, topic, *args, **kwargs)
+
+    PriceStage._send = wrapped  # type: ignore[method-assign]
+
+
+def block_sent() -> None:
+    """The block is on its way, or there; its acknowledgement is not read."""
+    send = PriceStage._send
+
+    def wrapped(self: PriceStage, topic: str, *args: Any, **kwargs: Any) -> list[int]:
+        acknowledged = send(self, topic, *args, **kwargs)
+        if topic == topics.PRICED:
+            time.sleep(0.02)
+            die()
+        return acknowledged
+
+    PriceStage._send = wrapped  # type: ignore[method-assign]
+
+
+def insert_sent() -> None:
+    """A few milliseconds after an insert began."""
+    insert = HttpClient.raw_insert
+
+    def wrapped(self: HttpClient, *args: Any, **kwargs: Any) -> Any:
+        threading.Timer(0.005, die).start()
+        return insert(self, *args, **kwargs)
+
+    HttpClient.raw_insert = wrapped  # type: ignore[method-assign]
+
+
+def insert_stopped() -> None:
+    """Stopped before an insert; a pause counts as too long after two seconds, not after a minute."""
+    clickhouse.sink._PAUSED_SECONDS = 2.0
+    before(PartitionSink, "_insert", signal.SIGSTOP)
+
+
+STEPS: dict[str, Callable[[], None]] = {
+    "block-decided": lambda: before(PriceStage, "_publish"),
+    "dead-letters-acknowledged": dead_letters_acknowledged,
+    "block-sent": block_sent,
+    "block-acknowledged": lambda: before(BatchConsumer, "done"),
+    "block-decided-stop": lambda: before(PriceStage, "_publish", signal.SIGSTOP),
+    "insert": lambda: before(PartitionSink, "_insert"),
+    "insert-sent": insert_sent,
+    "inserted": lambda: before(clickhouse.sink, "write_progress"),
+    "insert-stop": insert_stopped,
+}
+
+if __name__ == "__main__":
+    STEPS[sys.argv[1]]()
+    sys.argv = ["spendstream", *sys.argv[2:]]
+    main()

@@ -1,0 +1,163 @@
+"""Usage events for the chaos tests, and how a test looks at what became of them."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Message
+
+from clickhouse.client import connect
+from schemas.registry import write_prefix
+from streams import topics
+from streams.blocks import Header
+from streams.kafka import read_range, reader, watermarks
+from streams.ports import free_port
+from streams.producer import UsageProducer
+from streams.sample.counts import NULL
+from streams.sample.generator import generate
+from streams.settings import Settings
+from streams.supervisor import Stack
+
+HERE = Path(__file__).parent
+POISON = b"\x7fnot an event"
+
+
+@dataclass
+class Traffic:
+    """What was sent, so that a test knows the truth: `sent` distinct events, `again` repeats, `poison` dead letters."""
+
+    settings: Settings
+    seed: int = 1
+    sent: int = 0
+    again: int = 0
+    poison: int = 0
+    good: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def publish(self, events: int, again: int = 0, poison: int = 0) -> None:
+        """Send new events, repeats of any and, before them, dead letters; returns when Kafka has them."""
+        rng = np.random.default_rng(self.seed)
+        sample = generate(seed=self.seed, end=datetime.now(UTC), events=events, days=3)
+        records = [
+            pair
+            for keys, values in sample.encoded(prefix=write_prefix(self.settings))
+            for pair in zip(keys, values, strict=True)
+        ]
+        self.good += [records[i] for i in np.flatnonzero(sample.spoilt[sample.order] == NULL)]
+        records += [self.good[i] for i in rng.integers(0, len(self.good), again)]
+        first = [(b"poison:%d:%d" % (self.seed, i), POISON) for i in range(poison)]
+        records = first + [records[i] for i in rng.permutation(len(records))]
+        self.seed += 1
+        self.sent += sample.truth.events
+        self.again += sample.truth.duplicates + again
+        self.poison += sum(sample.truth.dead_letters.values()) + poison
+        with UsageProducer(self.settings) as producer:
+            producer.send_many([key for key, _ in records], [value for _, value in records])
+
+
+def spawn(stack: Stack, name: str, *command: str, **environment: object) -> int:
+    """Start a process of the test's own under the stack; returns the port of its web."""
+    port = free_port()
+    (stack.settings.state_dir / name).mkdir(exist_ok=True)
+    own = {
+        "SPEND_WORKER_WEB_PORT": port,
+        "SPEND_SINK_WEB_PORT": port,
+        "SPEND_STATE_DIR": stack.settings.state_dir / name,
+        **environment,
+    }
+    stack.spawn(name, "env", *(f"{key}={value}" for key, value in own.items()), sys.executable, *command)
+    return port
+
+
+def crash(stack: Stack, name: str, step: str, *command: str) -> int:
+    """Start `spendstream COMMAND` so that it dies at a step (`crash_at.py`)."""
+    return spawn(stack, name, str(HERE / "crash_at.py"), step, *command)
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 40.0) -> Any:
+    """Wait until a condition holds; its value."""
+    give_up = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > give_up:
+            raise AssertionError(f"waited {seconds:g} s for: {what}")
+        time.sleep(0.05)
+    return found
+
+
+def said(stack: Stack, name: str) -> str:
+    """What a part has written to its log."""
+    return stack.log(name).read_text(errors="replace")
+
+
+def state(stack: Stack, name: str) -> str:
+    """A process's state as the kernel names it: R, S, T (stopped), Z (ended)."""
+    return Path(f"/proc/{stack.pid(name)}/stat").read_text().rpartition(") ")[2][0]
+
+
+def await_death(stack: Stack, name: str) -> None:
+    """Wait until a process has killed itself at its step, and clear it away."""
+    until(lambda: state(stack, name) == "Z", f"{name} to die; it said:\n{said(stack, name)[-2000:]}")
+    assert "crash_at: SIGKILL" in said(stack, name), said(stack, name)[-3000:]
+    stack.kill(name)
+
+
+def await_stop(stack: Stack, name: str) -> None:
+    """Wait until a process has stopped itself at its step."""
+    until(lambda: state(stack, name) == "T", f"{name} to stop; it said:\n{said(stack, name)[-2000:]}")
+
+
+def await_end(stack: Stack, name: str) -> str:
+    """Wait until a process has ended by itself, and clear it away; its log."""
+    until(lambda: state(stack, name) == "Z", f"{name} to end; it said:\n{said(stack, name)[-2000:]}")
+    stack.kill(name)
+    return said(stack, name)
+
+
+def audit(stack: Stack) -> dict[str, Any]:
+    """The report of `spendstream audit`, which fails unless everything is equal."""
+    return json.loads(stack.run("audit", "--json", "--wait", "40"))
+
+
+def assert_exact(report: dict[str, Any], traffic: Traffic | None = None) -> None:
+    """Nothing lost, nothing doubled, sums equal to the last digit; and the counts of the traffic, when it is given."""
+    assert report["ok"], report
+    assert (report["lost"], report["duplicated"], report["unexpected"], report["pending"]) == (0, 0, 0, 0)
+    assert report["cost"]["oracle"] == report["cost"]["raw"] != "0.000000000000"
+    assert report["cost"]["rollup"] == report["cost"]["all_raw"]
+    assert set(report["differences"].values()) <= {"0.000000000000", 0}
+    if traffic is not None:
+        assert report["accepted"] == traffic.sent
+        assert report["dropped_duplicates"] == traffic.again
+        assert report["dead_letters"] == traffic.poison
+
+
+def messages(settings: Settings, topic: str, partition: int) -> Iterator[Message]:
+    """All messages of a partition."""
+    consumer = reader(settings)
+    try:
+        start, end = watermarks(consumer, topic, partition)
+        yield from read_range(consumer, topic, partition, start, end)
+    finally:
+        consumer.close()
+
+
+def headers(settings: Settings, partition: int) -> list[Header]:
+    """What the blocks of a partition of spend.priced say, in their order."""
+    return [Header.from_kafka(m.headers()) for m in messages(settings, topics.PRICED, partition)]
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+    """A function that runs a statement and gives its rows."""
+    client = connect(settings)
+    client.database = settings.clickhouse_database
+    try:
+        yield lambda sql, **parameters: list(client.query(sql, parameters=parameters).result_rows)
+    finally:
+        client.close()
