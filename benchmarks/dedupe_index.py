@@ -8,16 +8,13 @@ Keys are random, as fingerprints are: each lookup is a miss of the processor's c
 
 import resource
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from streams.spend import dedupe_cache
 from streams.spend.dedupe import DedupIndex
 from streams.spend.fingerprint import fingerprints
 
@@ -60,11 +57,6 @@ def _index(entries: int) -> None:
     growth = []
     for start in range(0, min(entries, 4_000_000), BATCH):
         growth.append(_seconds(growing.accept, keys(BATCH), np.arange(start, start + BATCH)))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "index"
-        saved = _seconds(dedupe_cache.save, index, path, "log", 0)
-        size = path.stat().st_size
-        loaded = _seconds(dedupe_cache.load, path, "log", 0, entries)
     print(f"{entries:,} entries, the horizon full")
     print(f"  accept a batch of {BATCH:,}               {sum(full) / BATCHES / BATCH * 1e6:6.3f} µs an event")
     print(f"  the slowest of {BATCHES} batches              {max(full) * 1e3:6.1f} ms")
@@ -74,7 +66,6 @@ def _index(entries: int) -> None:
     print(f"{max(growth) * 1e3:.1f} ms")
     print(f"  memory                                 {memory:6.1f} bytes an entry")
     print(f"  rebuild from fingerprints              {rebuild:6.2f} s")
-    print(f"  cache file: save, load, size           {saved:6.2f} s, {loaded:.2f} s, {size / 1e6:.0f} MB")
     print(
         f"  most memory of this process so far     {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:6.0f} MB"
     )

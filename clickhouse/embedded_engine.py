@@ -6,6 +6,7 @@ costs under a millisecond. Connections run side by side and release the interpre
 
 import fcntl
 import json
+import logging
 import os
 import re
 import struct
@@ -14,7 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clickhouse import dangling_tokens
 from streams.errors import SpendError
+
+log = logging.getLogger("clickhouse.embedded")
 
 # Formats whose results may be sent block by block: no header, no footer, so blocks can follow each other.
 _JOINABLE = frozenset({"Native", "JSONEachRow", "CSV", "TabSeparated", "TSV", "TSVRaw", "TabSeparatedRaw", "RowBinary"})
@@ -182,6 +186,8 @@ class Engine:
             from chdb import _chdb
         except ImportError as exc:
             raise SpendError("chDB is not installed: pip install 'spendstream[embedded]'") from exc
+        for token in dangling_tokens.mend(path):
+            log.warning("taken out, its part was never stored: insert token of %s", token)
         self._connect: Callable[[str], Any] = vars(_chdb)["connect"]
         self._path = str(path)
         self._root = self._connect(self._path)  # keeps the engine open while no request is there

@@ -214,6 +214,7 @@ class Sink:
             self._consumer.close()
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        began = time.monotonic()
         try:
             ids = topic_ids(self._settings, topics.USAGE, topics.PRICED)
             for tp in partitions:
@@ -230,7 +231,7 @@ class Sink:
         except Exception as exc:
             fatal(exc)
         finally:
-            self._polled = time.monotonic()  # waiting in here is no pause
+            self._polled += time.monotonic() - began  # waiting in here is no pause
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
         looker = reader(self._settings)
@@ -282,10 +283,10 @@ class Sink:
         parts = [self._parts.pop(partition) for partition in gone if partition in self._parts]
         for part in parts:
             part.revoke()
-        give_up = time.monotonic() + _JOIN_SECONDS
+        began = time.monotonic()
         for part in parts:
-            part.join(max(0.0, give_up - time.monotonic()))
-        self._polled = time.monotonic()
+            part.join(max(0.0, began + _JOIN_SECONDS - time.monotonic()))
+        self._polled += time.monotonic() - began
 
     def _hand_over(self, message: Message) -> None:
         error = message.error()

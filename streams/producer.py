@@ -23,7 +23,7 @@ from streams.errors import SpendError, Unreachable
 from streams.kafka import client_config
 from streams.settings import Settings
 
-_HASHED = re.compile(r"[0-9a-f]{16,128}")
+HASHED = re.compile(r"[0-9a-f]{16,128}")
 
 
 def hash_user(user: str, key: bytes) -> str:
@@ -91,7 +91,7 @@ class UsageProducer:
         if user is not None:
             if self._user_key is not None:
                 event = event.model_copy(update={"user": hash_user(user, self._user_key)})
-            elif not _HASHED.fullmatch(user):
+            elif not HASHED.fullmatch(user):
                 raise SpendError(
                     "an event names its user in the clear: give UsageProducer a user_key, or use hash_user"
                 )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from streams import topics
 from streams.errors import SpendError, Unreachable
-from streams.kafka import block_producer, read_range, reader, watermarks
+from streams.kafka import block_producer, read_range, reader, wait_for_brokers, watermarks
 from streams.settings import Settings
 from streams.spend.rates import Rate
 
@@ -62,6 +62,7 @@ def topic_rates(settings: Settings) -> dict[str, Rate]:
         SpendError: a value does not fit.
         Unreachable: the broker does not answer.
     """
+    wait_for_brokers(settings, 3.0)
     consumer = reader(settings)
     try:
         start, end = watermarks(consumer, topics.RATES, 0)
@@ -73,7 +74,9 @@ def topic_rates(settings: Settings) -> dict[str, Rate]:
                 rates[rate_id] = parse_rate(value)
         return rates
     except KafkaException as exc:
-        raise Unreachable(f"{topics.RATES}: {exc.args[0].str()}; is the broker up, do the topics exist?") from exc
+        raise Unreachable(
+            f"{topics.RATES}: {exc.args[0].str()}; make the topics with `spendstream topics create`"
+        ) from exc
     finally:
         consumer.close()
 

@@ -39,7 +39,10 @@ class Settings(BaseSettings):
     session_timeout_seconds: float = Field(6.0, ge=1, description="Kafka consumer session timeout.")
     stall_seconds: float = Field(60.0, ge=1, description="A partition with lag and no progress ends the worker after.")
     dedup_horizon: int = Field(
-        10_000_000, ge=1, description="Source offsets of a partition within which a repeated (source, id) is dropped."
+        10_000_000,
+        ge=1,
+        le=2**31 - 1,
+        description="Source offsets of a partition within which a repeated (source, id) is dropped.",
     )
     poison_share: float = Field(0.5, gt=0, le=1, description="Share of undecodable records that halts the worker,")
     poison_window: int = Field(1_000, ge=1, description="measured over this many last records of a partition.")

@@ -175,7 +175,7 @@ class BatchConsumer(driver.Consumer):
                     continue
                 await self._hand_over()
                 await self._gather()
-        except self.consumer_stopped_errors:
+        except (asyncio.CancelledError, *self.consumer_stopped_errors):
             if not self.app.should_stop:
                 raise
         except KafkaError as exc:

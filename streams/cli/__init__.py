@@ -7,59 +7,46 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from importlib import import_module
 
 import typer
 
 from streams.errors import SpendError
 
+COMMANDS = (
+    "up",
+    "demo",
+    "produce",
+    "report",
+    "audit",
+    "rates",
+    "dead-letters",
+    "doctor",
+    "worker",
+    "sink",
+    "topics",
+    "migrate",
+    "repair",
+    "priced",
+)
 
-def build() -> typer.Typer:
-    """The Typer app with every command."""
-    from streams.cli import (
-        audit,
-        dead_letters,
-        demo,
-        doctor,
-        migrate,
-        priced,
-        produce,
-        rates,
-        repair,
-        report,
-        sink,
-        topics,
-        up,
-        worker,
-    )
 
+def build(wanted: Sequence[str] = COMMANDS) -> typer.Typer:
+    """The Typer app. A command's module is imported only when it is wanted: some of them load half of the pipeline."""
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         help="Real-time, exact spend of AI usage. Settings are SPEND_... variables: `spendstream doctor --settings`.",
     )
-    commands: dict[str, Callable[..., None]] = {
-        "up": up.command,
-        "demo": demo.command,
-        "produce": produce.command,
-        "report": report.command,
-        "audit": audit.command,
-        "worker": worker.command,
-        "sink": sink.command,
-        "priced": priced.command,
-        "doctor": doctor.command,
-        "repair": repair.command,
-    }
-    for name, command in commands.items():
-        app.command(name)(command)
-    for name, group in {
-        "topics": topics.app,
-        "migrate": migrate.app,
-        "rates": rates.app,
-        "dead-letters": dead_letters.app,
-    }.items():
-        app.add_typer(group, name=name)
+    app.callback()(lambda: None)  # a group, also where one command is all there is
+    for name in wanted:
+        module = import_module(f"streams.cli.{name.replace('-', '_')}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(module.command)
     return app
 
 
@@ -67,7 +54,7 @@ def main() -> None:
     """Run a command; a SpendError ends with its one line and its exit code."""
     logging.getLogger().addHandler(logging.NullHandler())  # librdkafka's lines are for daemons' logs
     try:
-        build()()
+        build(sys.argv[1:2] if sys.argv[1:2] and sys.argv[1] in COMMANDS else COMMANDS)()
     except SpendError as exc:
         print(f"spendstream: {exc}", file=sys.stderr)
         sys.exit(exc.exit_code)

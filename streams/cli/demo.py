@@ -47,7 +47,7 @@ def command(
         Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()) as progress,
         Stack(
             on_free_ports(base.model_copy(update={"state_dir": folder, "rates_file": base.rates_file or SAMPLE_RATES})),
-            tell=lambda line: progress.console.print(f"[dim]starting {line}[/dim]"),
+            tell=lambda line: progress.console.print(f"[dim]{line}[/dim]"),
         ) as stack,
     ):
         conf = stack.settings

@@ -22,7 +22,7 @@ from streams.errors import SpendError
 from streams.event_columns import CONVERTERS, EPOCH, columns, record_keys
 from streams.formats import BadLine, Input, Portion, read_csv, read_jsonl
 from streams.kafka import topic_ids, wait_for_brokers
-from streams.producer import _HASHED, UsageProducer, hash_user
+from streams.producer import HASHED, UsageProducer, hash_user
 from streams.settings import settings
 from streams.spend.check import check
 from streams.topics import USAGE
@@ -141,7 +141,7 @@ def acceptable(portion: Portion) -> Portion:
 def with_hashed_users(batch: pa.RecordBatch, key: bytes | None) -> pa.RecordBatch:
     """The events with every user hashed that is not yet: HMAC-SHA-256 with the key, plain SHA-256 without one."""
     place = batch.schema.get_field_index("user")
-    clear = [name for name in pc.unique(batch.column(place)).to_pylist() if name and not _HASHED.fullmatch(name)]
+    clear = [name for name in pc.unique(batch.column(place)).to_pylist() if name and not HASHED.fullmatch(name)]
     if not clear:
         return batch
     hashed = [hash_user(name, key) if key else hashlib.sha256(name.encode()).hexdigest()[:32] for name in clear]

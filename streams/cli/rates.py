@@ -81,7 +81,9 @@ def explain_rate(
     customer: Annotated[str, typer.Option(help="For own rates of a customer.")] = "",
     contract: Annotated[str, typer.Option(help="For own rates of a contract (the tag `contract`).")] = "",
     input_tokens: Annotated[int, typer.Option(help="Total input tokens: long requests can cost more.")] = 0,
-    offline: Annotated[bool, typer.Option("--offline", help="Leave out the rates of the topic.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Leave out the rates of the topic: needs no broker.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Which rate prices this model at this instant, step by step, and what a unit of everything costs."""
@@ -135,8 +137,8 @@ def _says(rate: Rate) -> str:
         return f"{rate.discount_percent} % off"
     if rate.markup_percent is not None:
         return f"{rate.markup_percent} % on top"
-    tokens = {f"{bucket} ${dollars(steps.base * 10**6)}/Mtok" for bucket, steps in rate.tokens().items()}
-    return ", ".join(sorted(tokens | {f"{name} ${dollars(price)}" for name, price in rate.quantities().items()}))
+    tokens = {f"{bucket} ${dollars(steps.base * 10**6)}/Mtok" for bucket, steps in rate.tokens.items()}
+    return ", ".join(sorted(tokens | {f"{name} ${dollars(price)}" for name, price in rate.quantities.items()}))
 
 
 def _time(rate: Rate) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from clickhouse.repair import Repair, repair
-from streams.errors import SpendError, Unreachable
+from streams.errors import Unreachable
 from streams.kafka import wait_for_brokers
 from streams.settings import settings
 
@@ -48,8 +48,6 @@ def command(
         except ClickHouseError as exc:
             why = (str(exc).strip() or type(exc).__name__).splitlines()[0][:300]
             raise Unreachable(f"ClickHouse failed ({why}): run `spendstream repair` again, it goes on") from exc
-        except MemoryError as exc:
-            raise SpendError("out of memory: run `spendstream repair` where there is more") from exc
     if as_json:
         print(json.dumps(dataclasses.asdict(found), indent=2))
     else:

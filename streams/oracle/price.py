@@ -172,6 +172,8 @@ def _billed(event: Mapping[str, Any], inputs: int) -> list[tuple[int, str, int]]
     if text < 0:
         audio_read = min(-text, audio, read)
         image_read = min(-text - audio_read, image, read - audio_read)
+        written = max(0, written - (-text - audio_read - image_read))  # the rest is audio or image, and billed as that
+        hour = min(hour, written)
         text = 0
     parts = (
         (_INPUT, "input", text),

@@ -12,8 +12,6 @@ time (linear hashing, W. Litwin 1980), so no batch pays for a rebuild. Memory fo
 offset, 4 bytes a bucket, about one bucket an entry.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 _FIRST_SLOTS = 16_384
@@ -93,7 +91,7 @@ class DedupIndex:
         return accepted
 
     def load(self, keys: np.ndarray, offsets: np.ndarray, through: int | None = None) -> None:
-        """Remember rows that were accepted before: a rebuild from blocks or from a cache file.
+        """Remember rows that were accepted before: a rebuild from blocks.
 
         Args:
             keys: uint64 of shape (n, 2).
@@ -109,15 +107,6 @@ class DedupIndex:
             self._append(keys[some, 0], keys[some, 1], offsets[some], int(offsets[some][-1]))
         if through is not None and (self.newest is None or through > self.newest):
             self._append(keys[:0, 0], keys[:0, 1], offsets[:0], through)
-
-    def entries(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """What is within the horizon, oldest first, in pieces: keys, uint64 (n, 2), and offsets, int64 (n,)."""
-        for start in range(max(0, self._newest - self.horizon + 1), self._newest + 1, _BULK):
-            positions = np.arange(start, min(start + _BULK, self._newest + 1))
-            slots = self._slot(positions)
-            low, high = self._low[slots], self._high[slots]
-            held = (low | high) != 0
-            yield np.column_stack((low[held], high[held])), positions[held] + self._base
 
     def _refuse_disorder(self, keys: np.ndarray, offsets: np.ndarray) -> None:
         if keys.shape != (len(offsets), 2):

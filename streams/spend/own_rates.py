@@ -111,6 +111,8 @@ class Own:
 def apply(rates: Iterable[Rate], at: datetime, published: Sheet | None) -> Own | None:
     """Lay the rates that match a call over its published sheet; None when no rate applies at the instant."""
     ranked = sorted((r for r in rates if r.active(at)), key=lambda rate: rate.specificity, reverse=True)
+    if not ranked:
+        return None
     base = published or Sheet()
     named = {bucket for rate in ranked for bucket in rate.per_million_tokens}
     kept = {bucket: steps for bucket, steps in base.tokens.items() if not _superseded(bucket, named)}
@@ -120,13 +122,13 @@ def apply(rates: Iterable[Rate], at: datetime, published: Sheet | None) -> Own |
     on_published = False
     for bucket in dict.fromkeys([*kept, *named]):
         factor, owner, ids = _decide(ranked, bucket)
-        steps = owner.tokens()[bucket] if owner else kept[bucket]
+        steps = owner.tokens[bucket] if owner else kept[bucket]
         tokens[bucket] = steps.times(factor)
         used |= ids
         on_published |= owner is None
     for name in dict.fromkeys([*base.quantities, *(name for rate in ranked for name in rate.per_unit)]):
         factor, owner, ids = _decide(ranked, name)
-        quantities[name] = (owner.quantities()[name] if owner else base.quantities[name]) * factor
+        quantities[name] = (owner.quantities[name] if owner else base.quantities[name]) * factor
         used |= ids
         on_published |= owner is None
     if not used:

@@ -56,16 +56,27 @@ def price(frame: pl.DataFrame, table: RateTable) -> pl.DataFrame:
     rows = rate_rows(table)
     kinds = _kinds(frame, table)
     counts = frame.select(pl.col(column).fill_null(0).alias(name) for name, column in _COUNTS.items())
+    absurd = counts.select((pl.max_horizontal(pl.all()) > MAX_QUANTITY) | (pl.min_horizontal(pl.all()) < 0)).to_series()
+    if absurd.any():
+        counts = counts.select(pl.when(~absurd).then(pl.all()).otherwise(0).name.keep())
     located = rows.locate(
         rows.plan_ids(kinds.keys)[kinds.index],
         frame["time"].dt.epoch("us").to_numpy() // 1_000_000,
         counts["inp"].to_numpy(),
     )
+    buckets = _buckets(counts)
+    present = [bucket for bucket in BUCKETS if buckets[bucket].max()]  # most batches have few of them
+    row_columns = ["rate_id", "denominator", "missing", "request_fee", *(f"rate_{bucket}" for bucket in present)]
     work = pl.concat(
-        [_buckets(counts), rows.rows[located], quantities(frame, located, rows), kinds.model.to_frame()],
+        [
+            buckets.select(present),
+            rows.rows.select(row_columns)[located],
+            quantities(frame, located, rows),
+            pl.DataFrame({"model": kinds.model, "absurd": absurd}),
+        ],
         how="horizontal",
     )
-    priced = _costs(work, table.version)
+    priced = _costs(work, present, table.version)
     units = _unpriced_units(priced["lacking"], priced["unknown_quantities"])
     return priced.with_columns(lacking=units).rename({"lacking": "unpriced_units"}).drop("unknown_quantities")
 
@@ -107,7 +118,10 @@ def _kinds(frame: pl.DataFrame, table: RateTable) -> _Kinds:
 
 
 def _buckets(counts: pl.DataFrame) -> pl.DataFrame:
-    """Disjoint buckets: of what is cached, text comes first, then audio, then images (the event does not say)."""
+    """Disjoint buckets: of what is cached, text comes first, then audio, then images (the event does not say).
+
+    What was written to the cache and is audio or an image is billed as that, never as both.
+    """
     parts = pl.col("read") + pl.col("write") + pl.col("audio_in") + pl.col("image_in")
     overlap = (parts - pl.col("inp")).clip(0)
     step = (
@@ -115,13 +129,14 @@ def _buckets(counts: pl.DataFrame) -> pl.DataFrame:
         .with_columns(
             audio_cached=pl.min_horizontal(overlap, "audio_in", "read"),
             thought=pl.min_horizontal("thought", (pl.col("out") - pl.col("audio_out") - pl.col("image_out")).clip(0)),
-            hour=pl.min_horizontal("hour", "write"),
         )
         .with_columns(
             image_cached=pl.min_horizontal(
                 overlap - pl.col("audio_cached"), "image_in", pl.col("read") - pl.col("audio_cached")
             )
         )
+        .with_columns(write=(pl.col("write") - (overlap - pl.col("audio_cached") - pl.col("image_cached"))).clip(0))
+        .with_columns(hour=pl.min_horizontal("hour", "write"))
     )
     return step.select(
         input=(pl.col("inp") - parts).clip(0),
@@ -136,15 +151,14 @@ def _buckets(counts: pl.DataFrame) -> pl.DataFrame:
         reasoning=pl.col("thought"),
         audio_output=pl.col("audio_out"),
         image_output=pl.col("image_out"),
-        absurd=(pl.max_horizontal(*_COUNTS) > MAX_QUANTITY) | (pl.min_horizontal(*_COUNTS) < 0),
     ).collect()
 
 
-def _costs(work: pl.DataFrame, version: str) -> pl.DataFrame:
-    """Costs, status and problem of located events; everything in one query."""
-    counted = pl.sum_horizontal(
-        pl.when(pl.col(bucket) > 0).then(1 << bit).otherwise(0).cast(pl.Int64) for bit, bucket in enumerate(BUCKETS)
-    )
+def _costs(work: pl.DataFrame, present: list[str], version: str) -> pl.DataFrame:
+    """Costs, status and problem of located events, of the buckets that any of them counts."""
+    counted: pl.Expr = pl.lit(0, dtype=pl.Int64)
+    for bucket in present:
+        counted |= (pl.col(bucket) > 0).cast(pl.Int64) * (1 << list(BUCKETS).index(bucket))
     lacks = (pl.col("lacking") != 0) | pl.col("unknown_quantities").is_not_null()
     has_price = ((pl.col("counted") & ~pl.col("missing")) != 0) | pl.col("known_quantity")
     status = (
@@ -156,7 +170,7 @@ def _costs(work: pl.DataFrame, version: str) -> pl.DataFrame:
     )
     out_of_bounds = pl.col("absurd") | pl.col("absurd_quantity") | (pl.col("cost_total") > MAX_COST)
     bearing = (pl.col("pricing_status") != "unpriced") & pl.col("problem").is_null()
-    costs = _rounded(work.select("denominator", **{name: _exact(name) for name in COST_COMPONENTS}))
+    costs = _rounded(work.select("denominator", **{name: _exact(name, present) for name in COST_COMPONENTS}))
     return (
         pl.concat([work, costs], how="horizontal")
         .lazy()
@@ -177,17 +191,18 @@ def _costs(work: pl.DataFrame, version: str) -> pl.DataFrame:
     )
 
 
-def _exact(component: str) -> pl.Expr:
+def _exact(component: str, present: list[str]) -> pl.Expr:
     """The exact cost of a component, before division: numerators in 128 bits."""
     terms = [
-        pl.when("absurd").then(0).otherwise(pl.col(bucket)).cast(pl.Int128) * pl.col(f"rate_{bucket}")
+        pl.col(bucket).cast(pl.Int128) * pl.col(f"rate_{bucket}")
         for bucket in _COMPONENT_BUCKETS[component]
+        if bucket in present
     ]
     if component in EXTRAS:
         terms.append(pl.col(EXTRAS[component]))
     if component == "cost_quantities":
         terms.append(pl.when("counts_requests").then(0).otherwise("request_fee"))
-    return sum(terms[1:], terms[0])
+    return sum(terms, start=pl.lit(0, dtype=pl.Int128))
 
 
 def _rounded(exact: pl.DataFrame) -> pl.DataFrame:

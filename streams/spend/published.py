@@ -51,9 +51,9 @@ class Subject:
         ]
         return instants + (default_prices.changes(self.model) if self.model is not None else [])
 
-    def windows(self) -> list[Window]:
-        """The hours of the week at which a price of the model changes."""
-        windows = [window for c in self.corrections for window in c.windows]
+    def windows(self, at: datetime) -> list[Window]:
+        """The hours of the week at which a price of the model changes, as long as nothing else changes after `at`."""
+        windows = [window for c in self.corrections if c.in_force(at) for window in c.windows]
         return windows + (default_prices.windows(self.model) if self.model is not None else [])
 
 
@@ -72,7 +72,7 @@ class Published:
             correction
             for about in dict.fromkeys((provider, owner))
             for correction in self.corrections.get(about, ())
-            if (about == provider or correction.tier == STANDARD)  # tiers and regions are the reseller's own affair
+            if (about == provider or _of_the_model(correction))
             and (
                 (model is not None and any(fnmatchcase(model.id, pattern) for pattern in correction.models))
                 or any(fnmatchcase(spelling, pattern) for pattern in correction.names for spelling in spellings)
@@ -148,12 +148,17 @@ class Published:
         return result
 
 
+def _of_the_model(correction: Correction) -> bool:
+    """Whether it is about the model itself, whoever sells it: tiers and regions are each seller's own affair."""
+    return correction.tier in (STANDARD, "*") and not correction.regions
+
+
 def _regional(correction: Correction, region: str | None) -> bool:
     return not correction.regions or any(fnmatchcase((region or "").lower(), pattern) for pattern in correction.regions)
 
 
 def _laid_over(sheet: Sheet, correction: Correction) -> Sheet:
-    return sheet.amended(correction.tokens(), correction.quantities(), correction.floors)
+    return sheet.amended(correction.tokens, correction.quantities, correction.floors)
 
 
 def _scaled(sheet: Sheet, correction: Correction) -> Sheet:

@@ -6,6 +6,7 @@ Prices are decimal strings in US dollars: `per_million_tokens` for buckets of to
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -125,19 +126,27 @@ class Priced(BaseModel):
         """Whether the entry gives prices of its own."""
         return bool(self.per_million_tokens or self.per_unit)
 
+    def in_force(self, at: datetime) -> bool:
+        """Whether the instant lies between the entry's first and last, whatever the hour."""
+        return not (
+            (self.effective_from and at < self.effective_from) or (self.effective_to and at >= self.effective_to)
+        )
+
     def active(self, at: datetime) -> bool:
         """Whether the entry applies at the instant."""
-        if (self.effective_from and at < self.effective_from) or (self.effective_to and at >= self.effective_to):
+        if not self.in_force(at):
             return False
         if not self.windows:
             return True
         moment = at.weekday() * 86400 + at.hour * 3600 + at.minute * 60 + at.second
         return any(start <= moment < end for window in self.windows for start, end in window.seconds())
 
+    @cached_property
     def tokens(self) -> dict[str, Steps]:
         """Bucket -> picodollars a token."""
         return {bucket: price.steps(10**6) for bucket, price in self.per_million_tokens.items()}
 
+    @cached_property
     def quantities(self) -> dict[str, Fraction]:
         """Quantity -> picodollars a unit."""
         return {name: price.steps(1).base for name, price in self.per_unit.items()}

@@ -38,7 +38,7 @@ def refuse_unwieldy(rates: Sequence[Rate]) -> None:
     denominators = {rate.id: _denominator(rate) for rate in rates}
     common = math.lcm(_PUBLISHED_DENOMINATOR, *denominators.values())
     for rate in rates:
-        prices = [steps.at(2**62) for steps in rate.tokens().values()] + list(rate.quantities().values())
+        prices = [steps.at(2**62) for steps in rate.tokens.values()] + list(rate.quantities.values())
         if max([*prices, Fraction(PICOS)]) * common * (rate.factor or 1) > MAX_NUMERATOR:
             finest = max(rates, key=lambda r: (denominators[r.id], r.id == rate.id))
             raise SpendError(
@@ -48,10 +48,8 @@ def refuse_unwieldy(rates: Sequence[Rate]) -> None:
 
 
 def _denominator(rate: Rate) -> int:
-    prices = [step for steps in rate.tokens().values() for step in (steps.base, *(above for _, above in steps.over))]
-    return math.lcm(
-        *(price.denominator for price in [*prices, *rate.quantities().values(), rate.factor or Fraction(1)])
-    )
+    prices = [step for steps in rate.tokens.values() for step in (steps.base, *(above for _, above in steps.over))]
+    return math.lcm(*(price.denominator for price in [*prices, *rate.quantities.values(), rate.factor or Fraction(1)]))
 
 
 def _tie(one: Rate, other: Rate) -> bool:

@@ -186,16 +186,16 @@ class _Question:
 
     def plan(self) -> tuple[Segment, ...]:
         instants = [*self.subject.changes()]
-        windows = [*self.subject.windows()]
         for rate in self.own:
             instants += [instant for instant in (rate.effective_from, rate.effective_to) if instant is not None]
-            windows += rate.windows
         starts = sorted({0, *(max(0, int((instant - _EPOCH).total_seconds())) for instant in instants)})
-        marks = sorted({0, *(edge % WEEK for window in windows for stretch in window.seconds() for edge in stretch)})
         ends = [*starts[1:], None]
-        return tuple(Segment(start, self._slots(start, end, marks)) for start, end in zip(starts, ends, strict=True))
+        return tuple(Segment(start, self._slots(start, end)) for start, end in zip(starts, ends, strict=True))
 
-    def _slots(self, start: int, end: int | None, marks: list[int]) -> tuple[tuple[int, Resolved], ...]:
+    def _slots(self, start: int, end: int | None) -> tuple[tuple[int, Resolved], ...]:
+        first = _EPOCH + timedelta(seconds=start)
+        windows = self.subject.windows(first) + [w for rate in self.own if rate.in_force(first) for w in rate.windows]
+        marks = sorted({0, *(edge % WEEK for window in windows for stretch in window.seconds() for edge in stretch)})
         slots: list[tuple[int, Resolved]] = []
         for mark, following in zip(marks, [*marks[1:], WEEK], strict=True):
             second = second_of_week(start)

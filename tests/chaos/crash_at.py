@@ -88,8 +88,8 @@ def insert_sent() -> None:
     HttpClient.raw_insert = wrapped  # type: ignore[method-assign]
 
 
-def insert_stopped() -> None:
-    """Stopped before an insert; a pause counts as too long after two seconds, not after a minute."""
+def stopped_for_long() -> None:
+    """Stopped before an insert, and a pause is too long after two seconds, not after a minute."""
     clickhouse.sink._PAUSED_SECONDS = 2.0
     before(PartitionSink, "_insert", signal.SIGSTOP)
 
@@ -103,7 +103,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "insert": lambda: before(PartitionSink, "_insert"),
     "insert-sent": insert_sent,
     "inserted": lambda: before(clickhouse.sink, "write_progress"),
-    "insert-stop": insert_stopped,
+    "insert-stop": lambda: before(PartitionSink, "_insert", signal.SIGSTOP),
+    "insert-stop-long": stopped_for_long,
 }
 
 if __name__ == "__main__":

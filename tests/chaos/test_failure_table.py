@@ -17,6 +17,7 @@ from traffic import (
     await_death,
     await_end,
     await_stop,
+    begin,
     crash,
     headers,
     messages,
@@ -42,7 +43,7 @@ DYING_WORKERS = {
 }
 STOPPING_WORKER = "w5"
 DYING_SINKS = {"s1": "insert", "s2": "insert-sent", "s3": "inserted"}
-STOPPING_SINK = "s4"
+STOPPING_SINKS = {"s4": "insert-stop", "s5": "insert-stop-long"}
 
 
 def chaos_settings(folder: Any, **more: Any) -> Settings:
@@ -69,34 +70,35 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     settings = chaos_settings(tmp_path_factory.mktemp("rows-1-9"), partitions=5)
     with Stack(settings, parts=(*SERVERS, *STEPS)) as stack:
         traffic = Traffic(settings)
+        processes = [*DYING_WORKERS, STOPPING_WORKER, *DYING_SINKS, *STOPPING_SINKS]
         ports = [crash(stack, name, step, "worker") for name, step in DYING_WORKERS.items()]
         ports.append(crash(stack, STOPPING_WORKER, "block-decided-stop", "worker"))
         ports += [crash(stack, name, step, "sink") for name, step in DYING_SINKS.items()]
-        ports.append(crash(stack, STOPPING_SINK, "insert-stop", "sink"))
+        ports += [crash(stack, name, step, "sink") for name, step in STOPPING_SINKS.items()]
         for port in ports:
             until(lambda port=port: answers(f"http://127.0.0.1:{port}/ready"), f"port {port} to be ready")
         traffic.publish(events=4000, again=200, poison=60)
         for name in DYING_WORKERS:
             await_death(stack, name)
         await_stop(stack, STOPPING_WORKER)
-        stack.start("worker")
+        begin(stack, "worker", "worker")
         for name in DYING_SINKS:
             await_death(stack, name)
-        await_stop(stack, STOPPING_SINK)
-        stack.start("sink")
+        for name in STOPPING_SINKS:
+            await_stop(stack, name)
+        begin(stack, "sink", "sink")
         before_waking = audit(stack)
-        stack.resume(STOPPING_WORKER)
-        stack.resume(STOPPING_SINK)
-        for name in (STOPPING_WORKER, STOPPING_SINK):
+        for name in (STOPPING_WORKER, *STOPPING_SINKS):
+            stack.resume(name)
+        for name in (STOPPING_WORKER, "s4"):
             until(lambda name=name: "crash_at: went on" in said(stack, name), f"{name} to go on")
-        end_of_sink = await_end(stack, STOPPING_SINK)
+        await_end(stack, "s5")
         traffic.publish(events=2000, again=200, poison=10)
         after_waking = audit(stack)
         letters = [json.loads(line) for line in stack.run("dead-letters", "list", "--json").splitlines()]
         stack.check()
         return Scene(
-            logs={n: said(stack, n) for n in (*DYING_WORKERS, STOPPING_WORKER, *DYING_SINKS)}
-            | {STOPPING_SINK: end_of_sink},
+            logs={name: said(stack, name) for name in processes},
             headers={p: headers(settings, p) for p in range(5)},
             published_letters=published_letters(settings),
             listed_letters=Counter(letter["place"] for letter in letters),
@@ -170,5 +172,5 @@ class TestWorkersAndSinksThatDie:
     def test_row_9_paused_sink_wakes_up_behind_its_successor_and_ends(self, scene: Scene) -> None:
         assert_exact(scene.before_waking)
         assert "crash_at: went on" in scene.logs["s4"]
-        assert "the sink was paused for" in scene.logs["s4"]
+        assert "the sink was paused for" in scene.logs["s5"]
         assert_exact(scene.after_waking, scene.traffic)

@@ -17,6 +17,7 @@ from clickhouse.client import connect
 from schemas.registry import write_prefix
 from streams import topics
 from streams.blocks import Header
+from streams.embedded import answers
 from streams.kafka import read_range, reader, watermarks
 from streams.ports import free_port
 from streams.producer import UsageProducer
@@ -78,6 +79,15 @@ def spawn(stack: Stack, name: str, *command: str, **environment: object) -> int:
 def crash(stack: Stack, name: str, step: str, *command: str) -> int:
     """Start `spendstream COMMAND` so that it dies at a step (`crash_at.py`)."""
     return spawn(stack, name, str(HERE / "crash_at.py"), step, *command)
+
+
+def begin(stack: Stack, name: str, *command: str, **environment: object) -> None:
+    """Start `spendstream COMMAND` and wait until it is ready, whatever has become of the others."""
+    port = spawn(stack, name, "-m", "streams.cli", *command, **environment)
+    until(
+        lambda: answers(f"http://127.0.0.1:{port}/ready") or state(stack, name) == "Z", f"{name}: {said(stack, name)}"
+    )
+    assert state(stack, name) != "Z", said(stack, name)[-3000:]
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 40.0) -> Any:

@@ -13,9 +13,11 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import clickhouse_connect
@@ -124,6 +126,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     made = Embedded(tmp_path_factory.mktemp("clickhouse"), options=("--reader", "viewer")).wait_ready()
     yield made
     assert made.end(signal.SIGTERM) == 0
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Embedded]]:
+    """Starts servers of a test's own, which do not outlive it."""
+    with ExitStack() as started:
+
+        def begin(path: Path, **options: Any) -> Embedded:
+            server = Embedded(path, **options)
+            started.callback(server.end)
+            return server
+
+        yield begin
 
 
 @pytest.fixture
@@ -278,24 +293,21 @@ def test_a_reader_may_read_describe_and_choose_settings(server: Embedded, table:
     assert table in server.sql("SHOW TABLES", user="viewer")
 
 
-def test_the_password_counts_wherever_it_is_given(tmp_path: Path) -> None:
-    server = Embedded(tmp_path, password=PASSWORD).wait_ready()
-    try:
-        basic = "Basic ZGVmYXVsdDpjb3JyZWN0IGhvcnNl"  # default:correct horse
-        for headers in ({"X-ClickHouse-User": "default", "X-ClickHouse-Key": PASSWORD}, {"Authorization": basic}):
-            assert server.request(b"SELECT 1", headers=headers).text == "1\n"
-        assert server.request(b"SELECT 1", headers={}, user="default", password=PASSWORD).text == "1\n"
-        for url in ({}, {"password": "wrong"}, {"user": "nobody", "password": PASSWORD}):
-            reply = server.request(b"SELECT 1", headers={}, **url)
-            assert (reply.status, reply.headers["X-ClickHouse-Exception-Code"]) == (403, "516")
-        assert connect(server.settings).command("SELECT 1") == 1
-        wrong = server.settings.model_copy(update={"clickhouse_password": SecretStr("hunter2")})
-        with pytest.raises(Unreachable, match="SPEND_CLICKHOUSE_PASSWORD") as refusal:
-            connect(wrong)
-        assert "hunter2" not in str(refusal.value)
-        assert refusal.value.__suppress_context__
-    finally:
-        server.end()
+def test_the_password_counts_wherever_it_is_given(start: Callable[..., Embedded], tmp_path: Path) -> None:
+    server = start(tmp_path, password=PASSWORD).wait_ready()
+    basic = "Basic ZGVmYXVsdDpjb3JyZWN0IGhvcnNl"  # default:correct horse
+    for headers in ({"X-ClickHouse-User": "default", "X-ClickHouse-Key": PASSWORD}, {"Authorization": basic}):
+        assert server.request(b"SELECT 1", headers=headers).text == "1\n"
+    assert server.request(b"SELECT 1", headers={}, user="default", password=PASSWORD).text == "1\n"
+    for url in ({}, {"password": "wrong"}, {"user": "nobody", "password": PASSWORD}):
+        reply = server.request(b"SELECT 1", headers={}, **url)
+        assert (reply.status, reply.headers["X-ClickHouse-Exception-Code"]) == (403, "516")
+    assert connect(server.settings).command("SELECT 1") == 1
+    wrong = server.settings.model_copy(update={"clickhouse_password": SecretStr("hunter2")})
+    with pytest.raises(Unreachable, match="SPEND_CLICKHOUSE_PASSWORD") as refusal:
+        connect(wrong)
+    assert "hunter2" not in str(refusal.value)
+    assert refusal.value.__suppress_context__
 
 
 def test_pages_of_other_web_sites_are_refused(server: Embedded) -> None:
@@ -672,8 +684,8 @@ def test_native_of_a_newer_revision_is_the_engines_native_with_info_and_flags(se
 # --- the process
 
 
-def test_acknowledged_rows_and_tokens_survive_sigkill(tmp_path: Path) -> None:
-    server = Embedded(tmp_path).wait_ready()
+def test_acknowledged_rows_and_tokens_survive_sigkill(start: Callable[..., Embedded], tmp_path: Path) -> None:
+    server = start(tmp_path).wait_ready()
     server.sql(
         "CREATE TABLE kept (a Int32) ENGINE = MergeTree ORDER BY a "
         "SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1"
@@ -691,7 +703,7 @@ def test_acknowledged_rows_and_tokens_survive_sigkill(tmp_path: Path) -> None:
         for n in range(5):
             insert(f"log:0:{kill}-{n}")
         server.end(signal.SIGKILL)
-        server = Embedded(tmp_path).wait_ready()  # over what the killed one left, its lock file too
+        server = start(tmp_path).wait_ready()  # over what the killed one left, its lock file too
         inserts = 5 * (kill + 1)
         for _ in ("as it was left", "the last one again"):
             assert server.sql("SELECT count(), sum(a) FROM kept") == f"{2 * inserts}\t{3 * inserts}"
@@ -700,8 +712,8 @@ def test_acknowledged_rows_and_tokens_survive_sigkill(tmp_path: Path) -> None:
     assert server.end(signal.SIGTERM) == 0
 
 
-def test_sigterm_lets_a_running_query_finish(tmp_path: Path) -> None:
-    server = Embedded(tmp_path).wait_ready()
+def test_sigterm_lets_a_running_query_finish(start: Callable[..., Embedded], tmp_path: Path) -> None:
+    server = start(tmp_path).wait_ready()
     replies: list[Reply] = []
     asking = threading.Thread(target=lambda: replies.append(server.request(b"SELECT sleep(1), 'done'")))
     asking.start()
@@ -711,10 +723,12 @@ def test_sigterm_lets_a_running_query_finish(tmp_path: Path) -> None:
     assert replies[0].text == "0\tdone\n"
 
 
-def test_a_folder_in_use_and_a_port_in_use_are_said_in_one_line(server: Embedded, tmp_path: Path) -> None:
+def test_a_folder_in_use_and_a_port_in_use_are_said_in_one_line(
+    server: Embedded, start: Callable[..., Embedded], tmp_path: Path
+) -> None:
     for second, setting in (
-        (Embedded(server.path), "SPEND_STATE_DIR"),
-        (Embedded(tmp_path, port=server.port), "SPEND_CLICKHOUSE_URL"),
+        (start(server.path), "SPEND_STATE_DIR"),
+        (start(tmp_path, port=server.port), "SPEND_CLICKHOUSE_URL"),
     ):
         _, said = second.process.communicate(timeout=20)
         assert second.process.returncode == 2

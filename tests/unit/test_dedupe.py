@@ -1,9 +1,6 @@
-"""The dedup index against a dict, and its cache file against what can befall a file."""
+"""The dedup index against a dict."""
 
-import json
 import random
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.spend import dedupe, dedupe_cache
+from streams.spend import dedupe
 from streams.spend.dedupe import DedupIndex
 from streams.spend.fingerprint import fingerprints, murmur3_x64_128
 
@@ -185,83 +182,3 @@ def test_a_fingerprint_does_not_depend_on_the_batch_around_it():
 def test_a_null_has_no_fingerprint():
     with pytest.raises(ValueError, match="never null"):
         fingerprints(pa.array(["gateway"]), pa.array([None], pa.string()))
-
-
-def filled(horizon: int = 1_000) -> DedupIndex:
-    index = DedupIndex(horizon)
-    index.accept(keys(*[str(n) for n in range(1_500)]), np.arange(1_500) * 2)
-    index.load(keys()[:0], offsets(), through=3_100)  # the last ones were dead letters
-    return index
-
-
-def test_a_cache_file_brings_the_index_back(tmp_path: Path):
-    index, path = filled(), tmp_path / "0.dedup"
-    dedupe_cache.save(index, path, "log-1", 0)
-    back, reason = dedupe_cache.load(path, "log-1", 0, 1_000)
-    assert back is not None, reason
-    assert (len(back), back.newest) == (len(index), 3_100)
-    again = keys(*[str(n) for n in range(1_500)])
-    at = np.arange(3_101, 4_601)
-    assert back.accept(again, at).tolist() == index.accept(again, at).tolist()
-    assert [file.name for file in tmp_path.iterdir()] == ["0.dedup"]
-
-
-def test_a_cache_file_of_an_empty_index_brings_an_empty_one_back(tmp_path: Path):
-    dedupe_cache.save(DedupIndex(10), tmp_path / "0.dedup", "log-1", 0)
-    back, _ = dedupe_cache.load(tmp_path / "0.dedup", "log-1", 0, 10)
-    assert back is not None
-    assert (len(back), back.newest) == (0, None)
-
-
-@pytest.mark.parametrize(
-    ("log_id", "partition", "horizon", "reason"),
-    [("log-2", 0, 1_000, "log_id"), ("log-1", 1, 1_000, "partition"), ("log-1", 0, 1_001, "the horizon is 1001")],
-)
-def test_a_foreign_cache_file_is_of_no_use(tmp_path: Path, log_id: str, partition: int, horizon: int, reason: str):
-    path = tmp_path / "0.dedup"
-    dedupe_cache.save(filled(), path, "log-1", 0)
-    back, why = dedupe_cache.load(path, log_id, partition, horizon)
-    assert back is None
-    assert reason in why
-
-
-def test_a_cache_file_serves_a_shorter_horizon(tmp_path: Path):
-    path = tmp_path / "0.dedup"
-    dedupe_cache.save(filled(1_000), path, "log-1", 0)
-    back, _ = dedupe_cache.load(path, "log-1", 0, 200)
-    assert back is not None
-    assert len(back) == len(filled(200))
-
-
-def test_a_cache_file_of_another_fingerprint_function_is_of_no_use(tmp_path: Path):
-    path = tmp_path / "0.dedup"
-    dedupe_cache.save(filled(), path, "log-1", 0)
-    with zipfile.ZipFile(path) as archive:
-        about, entries = json.loads(archive.read("about.json")), archive.read("entries")
-    about["fingerprint"] = "murmur3-x64-128/0"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("about.json", json.dumps(about))
-        archive.writestr("entries", entries)
-    assert "fingerprint" in dedupe_cache.load(path, "log-1", 0, 1_000)[1]
-
-
-def test_a_damaged_cache_file_is_found_out_wherever_the_damage_is(tmp_path: Path):
-    path = tmp_path / "0.dedup"
-    dedupe_cache.save(filled(100), path, "log-1", 0)
-    whole = path.read_bytes()
-    reference = [(k.tolist(), o.tolist()) for k, o in filled(100).entries()]
-    chance = random.Random(3)
-    for _ in range(300):
-        damaged = bytearray(whole)
-        for _ in range(chance.randint(1, 3)):
-            damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
-        path.write_bytes(damaged[: chance.randint(0, len(damaged))] if chance.random() < 0.3 else damaged)
-        back, why = dedupe_cache.load(path, "log-1", 0, 100)
-        if back is None:
-            assert why
-        else:  # the bit that fell said nothing about the content: a date, an attribute
-            assert [(k.tolist(), o.tolist()) for k, o in back.entries()] == reference
-
-
-def test_there_may_be_no_cache_file(tmp_path: Path):
-    assert "there is none" in dedupe_cache.load(tmp_path / "0.dedup", "log-1", 0, 10)[1]

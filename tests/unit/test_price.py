@@ -235,3 +235,11 @@ def test_a_batch_of_anything_equals_the_exact_sum_of_each_event(seed: int) -> No
         ]
         exact = sum(round(sum(counts.get(u, 0) * rates.get(u, Fraction(0)) for u in part)) for part in parts)
         assert priced.total == D(exact).scaleb(-12)
+
+
+def test_no_token_is_billed_twice_where_cache_writes_are_audio() -> None:
+    billed = call(
+        "openai", "gpt-realtime", input_tokens=1_000, cache_creation_input_tokens=900, audio_input_tokens=900
+    )
+    # 900 audio tokens at $32, the other 100 were written as text at $4, the million
+    assert billed.total == (D(32) * 900 + D(4) * 100) / 1_000_000

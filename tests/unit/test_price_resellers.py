@@ -81,6 +81,13 @@ def test_openai_data_residency_is_not_azures() -> None:
     assert cost("azure.ai.openai", "gpt-5.4", region="eu", input_tokens=1_000) == 1_000 * D("2.50") / MTOK
 
 
+def test_what_is_true_of_the_model_is_true_on_azure() -> None:
+    tokens = {"input_tokens": 1_000, "cache_read_input_tokens": 400}
+    assert cost("azure.ai.openai", "gpt-4o-mini", "2024-09-30T00:00:00", **tokens) == 1_000 * D("0.15") / MTOK
+    heard = call("azure.ai.openai", "gpt-4o-audio-preview", input_tokens=1_000, audio_input_tokens=1_000)
+    assert heard.total == 1_000 * D("40") / MTOK
+
+
 def test_a_deployment_with_a_name_of_its_own_is_unpriced() -> None:
     assert call("azure.ai.openai", "prod-chat", **TOKENS).status == "unpriced"
     assert call("azure.ai.openai", "my-o4-mini", **TOKENS).status == "unpriced"

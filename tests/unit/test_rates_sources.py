@@ -104,7 +104,7 @@ def test_a_rate_of_the_topic_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_a_number_in_json_keeps_its_digits() -> None:
     rate = parse_rate(b'{"id": "a", "per_unit": {"gpu_second": 0.0011}}')
-    assert rate.quantities()["gpu_second"] == 1_100_000_000
+    assert rate.quantities["gpu_second"] == 1_100_000_000
 
 
 @pytest.mark.parametrize(
