@@ -4,12 +4,14 @@ import json
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from schemas.registry import writer_schemas
 from streams.audit import Report, audit
+from streams.audit.compare import Tally
 from streams.audit.report import dollars
 from streams.kafka import wait_for_brokers
 from streams.rates_feed import rates_in_force
@@ -53,39 +55,18 @@ def show(report: Report, console: Console) -> None:
     """Print a report for a person."""
     found = report.to_json()
     tally = report.tally
-    table = Table(title=f"audit of log {report.log_id}", title_justify="left")
-    for heading in ("partition", "events", "accepted", "duplicates dropped", "dead letters", "lost", "doubled"):
-        table.add_column(heading, justify="right")
-    for heading in ("cost, oracle", "cost, raw rows", "difference"):
-        table.add_column(heading, justify="right")
+    table = Table(title=f"Audit of log {report.log_id}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("part", "events", "accepted", "repeats", "dead", "lost", "doubled", "difference"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for p in report.partitions:
-        table.add_row(
-            str(p.number),
-            f"{p.records:,}",
-            f"{p.tally.accepted:,}",
-            f"{p.duplicates:,}",
-            f"{sum(p.dead_letters.values()):,}",
-            f"{p.tally.lost:,}",
-            f"{p.tally.duplicated:,}",
-            dollars(p.tally.oracle[-1]),
-            dollars(p.tally.raw[-1]),
-            dollars(p.tally.raw[-1] - p.tally.oracle[-1]),
-        )
+        table.add_row(str(p.number), *_counts(p.records, p.duplicates, sum(p.dead_letters.values()), p.tally))
     table.add_section()
-    table.add_row(
-        "all",
-        f"{found['events']:,}",
-        f"{tally.accepted:,}",
-        f"{found['dropped_duplicates']:,}",
-        f"{found['dead_letters']:,}",
-        f"{tally.lost:,}",
-        f"{tally.duplicated:,}",
-        dollars(tally.oracle[-1]),
-        dollars(tally.raw[-1]),
-        dollars(tally.raw[-1] - tally.oracle[-1]),
-        style="bold",
-    )
+    counts = _counts(found["events"], found["dropped_duplicates"], found["dead_letters"], tally)
+    table.add_row("all", *counts, style="bold")
     console.print(table)
+    console.print(
+        f"cost: oracle {dollars(tally.oracle[-1])} USD, raw rows {dollars(tally.raw[-1])} USD", highlight=False
+    )
     for line in _notes(report):
         console.print(line, highlight=False)
     for example in found["examples"]:
@@ -96,6 +77,12 @@ def show(report: Report, console: Console) -> None:
         f"{found['unpriced']:,} unpriced; {verdict}",
         style="bold green" if report.ok else "bold red",
     )
+
+
+def _counts(records: int, repeats: int, dead: int, tally: Tally) -> list[str]:
+    counts = (records, tally.accepted, repeats, dead, tally.lost, tally.duplicated)
+    difference = tally.raw[-1] - tally.oracle[-1]
+    return [*(f"{count:,}" for count in counts), f"{dollars(difference)} USD" if difference else "none"]
 
 
 def _notes(report: Report) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -122,7 +123,9 @@ def _summary(conf: Settings, truth: Truth, console: Console) -> bool:
         (f"dead letters: {reason}", sent, dict(dead).get(reason, 0), "kept in spend.dead-letter")
         for reason, sent in truth.dead_letters.items()
     ]
-    table = Table("record", "sent", "found", "what became of them", title="What was sent", title_justify="left")
+    table = Table(
+        "record", "sent", "found", "what became of them", title="What was sent", title_justify="left", box=box.SIMPLE
+    )
     for name, sent, there, what in rows:
         table.add_row(name, f"{sent:,}", f"{there:,}" if sent == there else f"[red]{there:,}", what)
     console.print(table)

@@ -5,12 +5,21 @@ worker and one sink go on behind them. The rows after that follow each other on 
 """
 
 import json
+import os
+import shutil
+import signal
+import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from traffic import (
+    HERE,
     Traffic,
     assert_exact,
     audit,
@@ -19,17 +28,23 @@ from traffic import (
     await_stop,
     begin,
     crash,
+    database,
     headers,
     messages,
     said,
+    spawn,
+    state,
     until,
 )
 
+from clickhouse.client import connect
+from clickhouse.insert_settings import TOKEN_WINDOW
+from clickhouse.progress import Progress, write_progress
 from streams import topics
 from streams.blocks import Header
 from streams.dead_letters import DeadLetter
 from streams.embedded import answers
-from streams.kafka import admin
+from streams.kafka import admin, reader, watermarks
 from streams.settings import Settings
 from streams.supervisor import SERVERS, STEPS, Stack, on_free_ports
 
@@ -174,3 +189,235 @@ class TestWorkersAndSinksThatDie:
         assert "crash_at: went on" in scene.logs["s4"]
         assert "the sink was paused for" in scene.logs["s5"]
         assert_exact(scene.after_waking, scene.traffic)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(chaos_settings(tmp_path_factory.mktemp("rows-10-18"), partitions=2)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def traffic(stack: Stack) -> Traffic:
+    return Traffic(stack.settings)
+
+
+def ends(stack: Stack) -> dict[int, int]:
+    """The end of each partition of spend.usage."""
+    consumer = reader(stack.settings)
+    try:
+        return {p: watermarks(consumer, topics.USAGE, p)[1] for p in range(stack.settings.partitions)}
+    finally:
+        consumer.close()
+
+
+def marks(stack: Stack) -> dict[int, int]:
+    """The greatest source offset of each partition that is in a block."""
+    return {p: max((h.last for h in headers(stack.settings, p)), default=-1) for p in range(stack.settings.partitions)}
+
+
+def decided(stack: Stack) -> bool:
+    """Whether every record of spend.usage is in a block."""
+    return all(ends(stack)[p] == mark + 1 for p, mark in marks(stack).items())
+
+
+def table_folders(stack: Stack) -> dict[str, Path]:
+    """Where ClickHouse keeps the raw rows and each rollup."""
+    with database(stack.settings) as query:
+        found = query(
+            "SELECT name, data_paths[1] FROM system.tables WHERE database = 'spend' AND name IN {names:Array(String)}",
+            names=["usage", "usage_15m", "members_15m"],
+        )
+    return {name: Path(path) for name, path in found}
+
+
+def counts(stack: Stack) -> tuple[int, int, int]:
+    """Calls in the raw rows and in both rollups."""
+    with database(stack.settings) as query:
+        [row] = query(
+            "SELECT (SELECT count() FROM usage), (SELECT toInt64(sum(calls)) FROM usage_15m), "
+            "(SELECT toInt64(sum(calls)) FROM members_15m)"
+        )
+    return row  # type: ignore[return-value]
+
+
+def killed_when_a_part_appears(stack: Stack) -> threading.Thread:
+    """A thread that kills ClickHouse as soon as an insert has stored its first part, in whichever table."""
+    process, folders = stack.pid("clickhouse"), table_folders(stack).values()
+
+    def parts() -> set[str]:
+        return {f"{folder}/{name}" for folder in folders for name in os.listdir(folder) if name[0].isdigit()}
+
+    before = parts()
+
+    def watch() -> None:
+        while not parts() - before:
+            time.sleep(0.0002)
+        os.kill(process, signal.SIGKILL)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+class TestClickHouseAndTheRest:
+    """Rows 10 to 18, one after the other."""
+
+    def test_row_10_clickhouse_dies_between_the_raw_rows_and_the_rollups(self, stack: Stack, traffic: Traffic) -> None:
+        for _ in range(4):
+            stack.kill("sink")
+            traffic.publish(events=1500, again=50, poison=3)
+            until(lambda: decided(stack), "the worker to decide everything")
+            watch = killed_when_a_part_appears(stack)
+            spawn(stack, "sink", "-m", "streams.cli", "sink")
+            watch.join(30)
+            stack.pause("sink")
+            stack.kill("clickhouse")
+            stack.start("clickhouse")
+            raw, *rollups = counts(stack)
+            stack.resume("sink")
+            assert_exact(audit(stack), traffic)
+            if set(rollups) != {raw}:
+                return
+        raise AssertionError("ClickHouse was never killed between the raw rows and the rollups")
+
+    def test_row_11_clickhouse_dies_between_a_token_and_its_part(self, stack: Stack, traffic: Traffic) -> None:
+        stack.kill("sink")
+        traffic.publish(events=600)
+        until(lambda: decided(stack), "the worker to decide everything")
+        crash(stack, "inserted", "inserted", "sink")
+        await_death(stack, "inserted")
+        raw, *_ = counts(stack)
+        folder = table_folders(stack)["usage"]
+        stack.kill("clickhouse")
+        last = sorted((folder / "deduplication_logs").iterdir(), key=lambda p: int(p.stem.rpartition("_")[2]))[-1]
+        part = folder / last.read_bytes().splitlines()[-1].split(b"\t")[1].decode()
+        shutil.rmtree(part)
+        stack.start("clickhouse")
+        assert counts(stack)[0] < raw
+        begin(stack, "sink", "sink")
+        assert_exact(audit(stack), traffic)
+
+    def test_row_12_clickhouse_hangs_then_refuses_then_is_down(self, stack: Stack, traffic: Traffic) -> None:
+        sink = stack.pid("sink")
+        stack.pause("clickhouse")
+        traffic.publish(events=500, poison=1)
+        time.sleep(1.0)
+        stack.resume("clickhouse")
+        assert_exact(audit(stack), traffic)
+        with database(stack.settings) as query:
+            query("ALTER TABLE usage MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1")
+            traffic.publish(events=500)
+            until(lambda: "ClickHouse did not take it" in said(stack, "sink"), "a refused insert")
+            query("ALTER TABLE usage RESET SETTING parts_to_throw_insert, parts_to_delay_insert")
+        assert_exact(audit(stack), traffic)
+        stack.kill("clickhouse")
+        traffic.publish(events=500)
+        time.sleep(1.0)
+        stack.start("clickhouse")
+        assert_exact(audit(stack), traffic)
+        assert stack.pid("sink") == sink and state(stack, "sink") != "Z"
+
+    def test_row_14_producer_dies_and_sends_everything_again(
+        self, stack: Stack, traffic: Traffic, tmp_path: Path
+    ) -> None:
+        count = 60_000
+        now = datetime.now(UTC).isoformat()
+        file = tmp_path / "calls.csv"
+        file.write_text(
+            "id,source,time,provider,request_model,operation,input_tokens,output_tokens\n"
+            + "".join(f"call-{i},gateway,{now},openai,gpt-4o,chat,{i % 997},{i % 13}\n" for i in range(count))
+        )
+        before = sum(ends(stack).values())
+        spawn(stack, "producer", "-m", "streams.cli", "produce", str(file))
+        until(lambda: sum(ends(stack).values()) > before, "the first events")
+        stack.kill("producer")
+        sent = sum(ends(stack).values()) - before
+        assert 0 < sent < count, "it was killed too late"
+        stack.run("produce", str(file))
+        traffic.sent += count
+        traffic.again += sum(ends(stack).values()) - before - count
+        assert_exact(audit(stack), traffic)
+
+    def test_row_15_sink_away_for_longer_than_tokens_are_remembered(self, stack: Stack, traffic: Traffic) -> None:
+        stack.kill("sink")
+        traffic.publish(events=300)
+        until(lambda: decided(stack), "the worker to decide everything")
+        others = Progress("another log's blocks", "another log", 0, block_offset=1, mark=1, blocks=TOKEN_WINDOW)
+        client = connect(stack.settings)
+        client.database = "spend"
+        write_progress(client, others, datetime.now(UTC))
+        spawn(stack, "sink", "-m", "streams.cli", "sink")
+        assert "spendstream repair" in await_end(stack, "sink")
+        client.command("ALTER TABLE progress DELETE WHERE log_id = 'another log' SETTINGS mutations_sync = 2")
+        client.close()
+        begin(stack, "sink", "sink")
+        assert_exact(audit(stack), traffic)
+
+    def test_row_16_view_is_replaced_between_two_inserts_of_a_block(self, stack: Stack, traffic: Traffic) -> None:
+        stack.kill("sink")
+        traffic.publish(events=300)
+        until(lambda: decided(stack), "the worker to decide everything")
+        crash(stack, "inserted-2", "inserted", "sink")
+        await_death(stack, "inserted-2")
+        with database(stack.settings) as query:
+            for view in ("usage_15m_view", "members_15m_view"):
+                [[definition]] = query(
+                    "SELECT create_table_query FROM system.tables WHERE database = 'spend' AND name = {name:String}",
+                    name=view,
+                )
+                query(f"DROP TABLE {view} SYNC")
+                query(definition)
+        begin(stack, "sink", "sink")
+        assert_exact(audit(stack), traffic)
+
+    def test_row_17_release_that_cannot_read_what_producers_send(self, stack: Stack, traffic: Traffic) -> None:
+        stack.kill("worker")
+        letters = sum(published_letters(stack.settings).values())
+        traffic.publish(events=10, poison=1000)
+        spawn(stack, "worker", "-m", "streams.cli", "worker")
+        assert "SPEND_POISON_SHARE" in await_end(stack, "worker")
+        assert sum(published_letters(stack.settings).values()) - letters < 500
+        begin(stack, "worker", "worker", SPEND_POISON_SHARE=1)
+        assert_exact(audit(stack), traffic)
+
+    def test_row_18_events_expire_before_a_worker_has_priced_them(self, stack: Stack, traffic: Traffic) -> None:
+        stack.kill("worker")
+        traffic.publish(events=400)
+        first = marks(stack)[0] + 1
+        expired = f"0:{first + 50}"
+        child = str(HERE / "expired.py")
+        spawn(stack, "worker", child, expired, "worker")
+        assert f"offsets {first} to {first + 49} expired unpriced" in await_end(stack, "worker")
+        spawn(stack, "worker", child, expired, "worker", "--accept-gap")
+        until(lambda: decided(stack), "the worker to go on behind the gap")
+        spawn(stack, "auditor", child, expired, "audit", "--json")
+        report = json.loads(await_end(stack, "auditor"))
+        assert_exact(report)
+        assert report["partitions"][0]["start"] == first + 50
+        assert [h.first for h in headers(stack.settings, 0) if h.first <= first + 49 <= h.last] == [first]
+        with database(stack.settings) as query:
+            assert query(
+                "SELECT count() FROM usage WHERE source_partition = 0 AND source_offset BETWEEN {a:Int64} AND {b:Int64}",
+                a=first,
+                b=first + 49,
+            ) == [(0,)]
+
+    def test_row_13_embedded_broker_dies_with_everything_in_it(self, stack: Stack) -> None:
+        with database(stack.settings) as query:
+            old = query("SELECT log_id, count(), sum(cost_total) FROM usage GROUP BY log_id")
+            stack.kill("broker")
+            stack.start("broker")
+            stack.start("topics")
+            traffic = Traffic(stack.settings, seed=100)
+            traffic.publish(events=800, again=50, poison=5)
+            for name in ("worker", "sink"):
+                if state(stack, name) == "Z":
+                    assert "anew" in said(stack, name)
+                stack.kill(name)
+                begin(stack, name, name)
+            report = audit(stack)
+            assert_exact(report, traffic)
+            [(log, rows, cost)] = old
+            assert report["logs_gone"] == {log: {"rows": rows, "duplicated": 0, "cost": str(cost)}}
+            assert set(old) <= set(query("SELECT log_id, count(), sum(cost_total) FROM usage GROUP BY log_id"))
