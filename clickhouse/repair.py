@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
 
 from clickhouse import migrate
 from clickhouse.client import connect
@@ -119,27 +119,52 @@ def repair(settings: Settings, now: datetime, tell: Tell, accept_gap: bool = Fal
 
 
 def require_no_sink(settings: Settings) -> None:
-    """Wait until the group of the sinks is empty; one that was killed is a member until its session ends.
+    """Make sure that no sink is in the consumer group of the sinks.
 
     Raises:
-        Halt: it is not, a while after any dead member's session has ended.
+        Halt: there is one.
         Unreachable: Kafka does not answer.
     """
-    give_up = time.monotonic() + 2 * settings.session_timeout_seconds
-    client = admin(settings)
-    while True:
-        try:
-            group = client.describe_consumer_groups([SINK_GROUP], request_timeout=10)[SINK_GROUP].result()
-        except KafkaException as exc:
-            raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
-        if group.state in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD):
-            return
-        if time.monotonic() > give_up:
-            raise Halt(
-                "a sink runs (the consumer group spendstream-sink has members): stop every `spendstream sink`, "
-                "then repair (again)"
-            )
-        time.sleep(0.5)
+    client = admin(settings)  # must live until its future is done
+    try:
+        group = client.describe_consumer_groups([SINK_GROUP], request_timeout=10)[SINK_GROUP].result()
+    except KafkaException as exc:
+        raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
+    if group.state not in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD) and not _gets_everything(settings):
+        raise Halt(
+            "a sink runs (the consumer group spendstream-sink has a member): stop every `spendstream sink`, then repair"
+        )
+
+
+def _gets_everything(settings: Settings) -> bool:
+    """Join the group for a moment: whether all partitions come to this process.
+
+    A sink that was killed is a member for a while, with the embedded broker until somebody else joins: so the broker's
+    list of members is not to be relied on. Whoever lives gets his share as the group is formed anew.
+    """
+    got: list[int] = []
+    consumer = reader(
+        settings,
+        SINK_GROUP,
+        **{
+            "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
+            "partition.assignment.strategy": "range",
+        },
+    )
+
+    def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        got.extend(tp.partition for tp in partitions)
+        consumer.assign([])
+
+    try:
+        consumer.subscribe([topics.PRICED], on_assign=assigned)
+        give_up = time.monotonic() + 3 * settings.session_timeout_seconds
+        while not got and time.monotonic() < give_up:
+            consumer.poll(0.1)
+        partitions = consumer.list_topics(topics.PRICED, timeout=10).topics[topics.PRICED].partitions
+        return sorted(got) == sorted(partitions)
+    finally:
+        consumer.close()
 
 
 class _Comparison:

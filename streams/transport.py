@@ -24,6 +24,7 @@ from typing import Any, NoReturn, Protocol
 import aiokafka
 import faust
 from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import KafkaError
 from faust.exceptions import ConsumerNotStarted
 from faust.transport.consumer import Fetcher
@@ -36,6 +37,7 @@ from streams.errors import Halt
 log = logging.getLogger("spendstream.transport")
 
 BATCH_BYTES = 32 << 20  # a batch is due at this size, so that its block stays well below the topic's greatest message
+HELD_BYTES = 64 << 20  # of values, gathered or in flight; a worker that holds so much fetches nothing
 
 RELIED_ON: Mapping[type, tuple[str, ...]] = {
     driver.Consumer: (
@@ -52,9 +54,21 @@ RELIED_ON: Mapping[type, tuple[str, ...]] = {
         "verify_event_path",
         "force_commit",
     ),
-    driver.AIOKafkaConsumerThread: ("_create_worker_consumer", "_commit", "_ensure_consumer"),
+    driver.AIOKafkaConsumerThread: ("_create_worker_consumer", "_fetch_records", "_commit", "_ensure_consumer"),
+    FetchResult: ("has_more",),
+    PartitionRecords: ("_consumer_record",),
     aiokafka.AIOKafkaConsumer: ("commit", "highwater", "last_stable_offset"),
 }
+
+
+class Record(Protocol):
+    """What is used of a record: aiokafka's `ConsumerRecord` has it, and so has what its parser makes."""
+
+    offset: int
+    timestamp: int  # milliseconds since 1970
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,7 @@ class Batch:
     """Records of one partition in offset order, never empty. `epoch` counts assignments: an older batch is stale."""
 
     tp: TP
-    records: list[aiokafka.ConsumerRecord]
+    records: list[Record]
     epoch: int
 
 
@@ -88,10 +102,11 @@ class _Partition:
     """What is gathered of a partition and not yet handed over."""
 
     next_offset: int
-    records: list[aiokafka.ConsumerRecord] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     bytes: int = 0
     gathered_since: float = 0.0
     in_flight: bool = False
+    bytes_in_flight: int = 0
     done_to: int = -1  # greatest offset that the agent is done with
     progress_at: float = field(default_factory=time.monotonic)
 
@@ -103,6 +118,13 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def _fetch_records(self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **more: Any) -> Any:
+        """Records as they were parsed: wrapping each in a `ConsumerRecord` takes longer than all the parsing."""
+        for result in consumer._fetcher._records.values():
+            if isinstance(result, FetchResult) and result.has_more():
+                result._partition_records._consumer_record = _as_parsed
+        return await super()._fetch_records(consumer, *args, **more)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Only lag monitors read these offsets: what the broker does not take, as in a rebalance, is let go."""
@@ -190,11 +212,7 @@ class BatchConsumer(driver.Consumer):
 
     async def _gather(self) -> None:
         """Take what the fetcher has for partitions that have room, for as long as no batch is due."""
-        room = {
-            tp
-            for tp in self._get_active_partitions()
-            if tp in self._partitions and not self._is_full(self._partitions[tp])
-        }
+        room = self._room()
         if not room:
             self._released.clear()
             await self.wait_first(self._released.wait(), asyncio.sleep(0.05))
@@ -211,13 +229,27 @@ class BatchConsumer(driver.Consumer):
         for key, records in (fetched or {}).items():
             tp = TP(key.topic, key.partition)
             state = self._partitions[tp]
-            new = [r for r in records if r.offset >= state.next_offset]
+            new = _from(state.next_offset, records)
             if new:
                 if not state.records:
                     state.gathered_since = time.monotonic()
                 state.records += new
                 state.bytes += _bytes(new)
                 state.next_offset = new[-1].offset + 1
+
+    def _room(self) -> set[TP]:
+        """Partitions to fetch: whose batch is not full; when much is held already, only the fullest of them."""
+        held = sum(state.bytes + state.bytes_in_flight for state in self._partitions.values())
+        if held >= HELD_BYTES:
+            return set()
+        room = {
+            tp
+            for tp in self._get_active_partitions()
+            if tp in self._partitions and not self._is_full(self._partitions[tp])
+        }
+        if room and held >= HELD_BYTES // 2:
+            return {max(room, key=lambda tp: self._partitions[tp].bytes)}
+        return room
 
     def _is_full(self, state: _Partition) -> bool:
         return len(state.records) >= self.stage.block_events or state.bytes >= BATCH_BYTES
@@ -235,13 +267,14 @@ class BatchConsumer(driver.Consumer):
             if due and not state.in_flight:
                 count = self.stage.block_events
                 records, state.records = state.records[:count], state.records[count:]
-                state.bytes = _bytes(state.records)
+                left = _bytes(state.records)
+                state.bytes, state.bytes_in_flight = left, state.bytes - left
                 state.in_flight = True
                 message = self._batch_message(tp, records, epoch)
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
         await asyncio.sleep(0)
 
-    def _batch_message(self, tp: TP, records: list[aiokafka.ConsumerRecord], epoch: int) -> ConsumerMessage:
+    def _batch_message(self, tp: TP, records: list[Record], epoch: int) -> ConsumerMessage:
         last = records[-1]
         return ConsumerMessage(
             tp.topic,
@@ -264,7 +297,7 @@ class BatchConsumer(driver.Consumer):
         if batch.epoch != self._epoch:
             return
         state, last = self._partitions[batch.tp], batch.records[-1].offset
-        state.in_flight = False
+        state.in_flight, state.bytes_in_flight = False, 0
         state.done_to = last
         state.progress_at = time.monotonic()
         self._released.set()
@@ -312,8 +345,17 @@ class BatchConsumer(driver.Consumer):
                     )
 
 
-def _bytes(records: list[aiokafka.ConsumerRecord]) -> int:
-    return sum(r.serialized_value_size for r in records)  # a tombstone counts -1
+def _as_parsed(tp: TP, record: Record) -> Record:
+    return record
+
+
+def _from(offset: int, records: list[Record]) -> list[Record]:
+    """Records, ascending, without those before an offset."""
+    return records if not records or records[0].offset >= offset else [r for r in records if r.offset >= offset]
+
+
+def _bytes(records: list[Record]) -> int:
+    return sum([len(r.value) for r in records if r.value is not None])
 
 
 class BatchTransport(driver.Transport):

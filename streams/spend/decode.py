@@ -20,7 +20,7 @@ from schemas.priced import usage_event_arrow
 from schemas.resolution import Writer, row_schema
 from schemas.wire import prefix_size
 from streams.spend.columns import Undecodable, align, read
-from streams.spend.poison import Poison, find_poison, trailing
+from streams.spend.poison import Poison, read_around_poison, trailing
 
 __all__ = ["MAX_BATCH_BYTES", "Decoded", "Poison", "decode"]
 
@@ -91,15 +91,23 @@ def _group(
                 return [(writers.find(prefixes.pop()), np.arange(len(values)))], []
             except UnknownSchema as exc:
                 return [], [Poison(i, "unknown_schema", str(exc)) for i in range(len(values))]
-    return _group_one_by_one(values, writers)
+    return _group_one_by_one(values, writers, (values[0] or b"")[:size])
 
 
 def _group_one_by_one(
-    values: Sequence[bytes | None], writers: WriterSchemas
+    values: Sequence[bytes | None], writers: WriterSchemas, common: bytes
 ) -> tuple[list[tuple[Writer, np.ndarray]], list[Poison]]:
+    """As `_group`. What bears the prefix `common`, unless that is empty, is gathered without a closer look."""
     by_prefix: dict[bytes, list[int]] = {}
     poison = []
-    for i, value in enumerate(values):
+    others: Sequence[int] = range(len(values))
+    if common:
+        alike = np.array([v is not None and v.startswith(common) and len(v) <= MAX_RECORD_BYTES for v in values])
+        if alike.any():
+            by_prefix[common] = np.flatnonzero(alike).tolist()
+        others = np.flatnonzero(~alike).tolist()
+    for i in others:
+        value = values[i]
         if not value:
             poison.append(Poison(i, "empty", "a tombstone" if value is None else "no bytes at all"))
         elif len(value) > MAX_RECORD_BYTES:
@@ -135,9 +143,7 @@ def _decode_group(
         rows = read(writer, values, separator)
         kept = np.arange(len(values))
     except Undecodable:
-        poison = find_poison(writer, values, 0, separator)
-        kept = np.delete(np.arange(len(values)), [p.position for p in poison])
-        rows = read(writer, [values[i] for i in kept.tolist()], separator)
+        rows, kept, poison = read_around_poison(writer, values, separator)
     batch, bad = align(writer, rows)
     if not bad:
         return batch, kept, poison

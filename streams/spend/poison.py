@@ -1,6 +1,7 @@
 """Which records of a batch cannot be decoded, and why. Pure.
 
-A batch that does not decode is halved until few records are left; those are read one by one with fastavro. fastavro
+A batch that does not decode is cut into parts until few records are left; those are read one by one with fastavro. What
+decodes on the way is kept, so that a few spoilt records cost a batch little more than a second reading. fastavro
 lets some things pass that the specification does not, so its word is final only when it refuses; what it accepts is
 decoded as the batch would be. A record's fate never depends on its neighbours.
 """
@@ -10,11 +11,14 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import fastavro
+import numpy as np
+import pyarrow as pa
 
 from schemas.codec import read_fields
 from schemas.resolution import Writer
 from streams.spend.columns import Undecodable, read
 
+_MANY, _PARTS = 10_000, 32  # more values than so many are cut into 32 parts, fewer are halved: a call has its price
 _LEAF = 64  # so few records are looked at one by one
 
 
@@ -35,21 +39,37 @@ def trailing(position: int, count: int) -> Poison:
     return Poison(position, "trailing_bytes", f"{count:,} bytes are left over after the record's end")
 
 
-def find_poison(writer: Writer, values: Sequence[bytes], start: int, separator: bytes) -> list[Poison]:
-    """The poison among values that do not decode together, positions counted from `start`."""
+def read_around_poison(
+    writer: Writer, values: Sequence[bytes], separator: bytes
+) -> tuple[pa.StructArray, np.ndarray, list[Poison]]:
+    """Read values that do not decode together: the rows, their places among the values, and the poison, ascending."""
+    parts, poison = _search(writer, values, 0, separator)
+    kept = np.delete(np.arange(len(values)), [p.position for p in poison])
+    return pa.concat_arrays(parts) if parts else read(writer, [], separator), kept, poison
+
+
+def _search(
+    writer: Writer, values: Sequence[bytes], start: int, separator: bytes
+) -> tuple[list[pa.StructArray], list[Poison]]:
+    """The rows, part by part, and the poison, positions counted from `start`."""
     if len(values) <= _LEAF:
         return _one_by_one(writer, values, start, separator)
-    poison: list[Poison] = []
-    half = len(values) // 2
-    for first, part in ((start, values[:half]), (start + half, values[half:])):
+    parts, poison = [], []
+    size = -(-len(values) // (_PARTS if len(values) > _MANY else 2))
+    for first in range(0, len(values), size):
+        part = values[first : first + size]
         try:
-            read(writer, part, separator)
+            parts.append(read(writer, part, separator))
         except Undecodable:
-            poison += find_poison(writer, part, first, separator)
-    return poison
+            more_parts, more_poison = _search(writer, part, start + first, separator)
+            parts += more_parts
+            poison += more_poison
+    return parts, poison
 
 
-def _one_by_one(writer: Writer, values: Sequence[bytes], start: int, separator: bytes) -> list[Poison]:
+def _one_by_one(
+    writer: Writer, values: Sequence[bytes], start: int, separator: bytes
+) -> tuple[list[pa.StructArray], list[Poison]]:
     poison, good = [], []
     for i, value in enumerate(values):
         body = BytesIO(value)
@@ -64,12 +84,15 @@ def _one_by_one(writer: Writer, values: Sequence[bytes], start: int, separator: 
             poison.append(trailing(start + i, left))
         else:
             good.append(i)
+    if not good:
+        return [], poison
     try:
-        read(writer, [values[i] for i in good], separator)
+        return [read(writer, [values[i] for i in good], separator)], poison
     except Undecodable:  # fastavro lets pass what the specification does not: a boolean of 2, an enum's index of -1
+        rows = []
         for i in good:
             try:
-                read(writer, [values[i]], separator)
+                rows.append(read(writer, [values[i]], separator))
             except Undecodable as exc:
                 poison.append(Poison(start + i, "undecodable", str(exc)))
-    return poison
+        return rows, sorted(poison, key=lambda p: p.position)

@@ -246,7 +246,7 @@ def killed_when_a_part_appears(stack: Stack) -> threading.Thread:
     process, folders = stack.pid("clickhouse"), table_folders(stack).values()
 
     def parts() -> set[str]:
-        return {f"{folder}/{name}" for folder in folders for name in os.listdir(folder) if name[0].isdigit()}
+        return {f"{folder}/{name}" for folder in folders for name in os.listdir(folder) if name[0].isdigit()}  # noqa: PTH208
 
     before = parts()
 
@@ -306,10 +306,10 @@ class TestClickHouseAndTheRest:
         stack.resume("clickhouse")
         assert_exact(audit(stack), traffic)
         with database(stack.settings) as query:
-            query("ALTER TABLE usage MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1")
+            query("ALTER TABLE usage ADD CONSTRAINT nothing_goes_in CHECK source_offset < 0")
             traffic.publish(events=500)
             until(lambda: "ClickHouse did not take it" in said(stack, "sink"), "a refused insert")
-            query("ALTER TABLE usage RESET SETTING parts_to_throw_insert, parts_to_delay_insert")
+            query("ALTER TABLE usage DROP CONSTRAINT nothing_goes_in")
         assert_exact(audit(stack), traffic)
         stack.kill("clickhouse")
         traffic.publish(events=500)
@@ -398,7 +398,8 @@ class TestClickHouseAndTheRest:
         assert [h.first for h in headers(stack.settings, 0) if h.first <= first + 49 <= h.last] == [first]
         with database(stack.settings) as query:
             assert query(
-                "SELECT count() FROM usage WHERE source_partition = 0 AND source_offset BETWEEN {a:Int64} AND {b:Int64}",
+                "SELECT count() FROM usage "
+                "WHERE source_partition = 0 AND source_offset BETWEEN {a:Int64} AND {b:Int64}",
                 a=first,
                 b=first + 49,
             ) == [(0,)]
