@@ -20,7 +20,7 @@ from streams.spend.decide import PartitionState, PoisonGuard, Records, decide
 from streams.spend.decode import decode
 from streams.spend.dedupe import DedupIndex
 from streams.spend.fingerprint import fingerprints
-from streams.spend.price import price
+from streams.spend.price import COLUMNS, price
 from streams.spend.rates import default_table
 
 Result = TypeVar("Result")
@@ -62,7 +62,7 @@ def measure() -> Section:
         decoded = clock.time("decode", decode, records.values, writers)
         keep, _ = clock.time("check", check, decoded.batch, records.times_us[decoded.positions])
         events = decoded.batch.filter(pa.array(keep))
-        clock.time("price", price, pl.DataFrame(events), table)
+        clock.time("price", price, pl.DataFrame(events.select(COLUMNS)), table)
         clock.time("dedupe", _dedupe, index, events, records.offsets[decoded.positions[keep]])
     section = Section(
         "The price agent's steps",

@@ -51,8 +51,11 @@ class Progress:
         )
 
 
-def read_progress(client: Client, block_log_id: str, log_id: str, partition: int) -> tuple[Progress, int]:
-    """The latest progress of a partition, and how many blocks the sinks have inserted, in all, since it was written."""
+def read_progress(client: Client, block_log_id: str, log_id: str, partition: int) -> tuple[Progress, int | None]:
+    """The latest progress of a partition, and how many blocks the sinks have inserted, in all, since it was written.
+
+    None when none was written: how many came since then is not known.
+    """
     found = client.query(
         """
         SELECT block_offset, mark, blocks, rows, duplicates, dead_letters, misrouted,
@@ -64,12 +67,12 @@ def read_progress(client: Client, block_log_id: str, log_id: str, partition: int
     ).result_rows
     start = Progress(block_log_id, log_id, partition)
     if not found:
-        return start, 0
+        return start, None
     offset, mark, blocks, rows, duplicates, dead, misrouted, event_time, since = found[0]
     progress = replace(
         start,
         block_offset=offset,
-        mark=mark,
+        mark=mark if offset >= 0 else None,
         blocks=blocks,
         rows=rows,
         duplicates=duplicates,
@@ -87,7 +90,7 @@ def write_progress(client: Client, progress: Progress, now: datetime) -> None:
         "log_id": progress.log_id,
         "source_partition": progress.partition,
         "block_offset": progress.block_offset,
-        "mark": progress.mark,
+        "mark": -1 if progress.mark is None else progress.mark,
         "blocks": progress.blocks,
         "rows": progress.rows,
         "duplicates": progress.duplicates,

@@ -246,7 +246,10 @@ class Sink:
             try:
                 client = connect(self._settings)
                 client.database = self._settings.clickhouse_database
-                return client, *read_progress(client, block_log_id, log_id, partition)
+                progress, since = read_progress(client, block_log_id, log_id, partition)
+                if since is None:  # written before the first insert, so that `since` counts from there
+                    write_progress(client, progress, datetime.now(UTC))
+                return client, progress, since or 0
             except (Unreachable, ClickHouseError, OSError) as exc:
                 if getattr(exc, "code", None) in _NO_TABLES:
                     raise Halt(f"{_first_line(exc)}: make the tables with `spendstream migrate up`") from exc

@@ -22,11 +22,12 @@ from streams.topics import DEAD_LETTER, PRICED, TOPICS, USAGE
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's: `mend` is empty where all is well."""
+    """One line of the doctor's: `mend` is empty where all is well, or where an earlier check stands in the way."""
 
     check: str
     found: str
     mend: str = ""
+    looked: bool = True
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -35,7 +36,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for name, needs, check in _CHECKS:
         missing = broken & set(needs)
         if missing:
-            yield Finding(name, f"not looked at: {', '.join(sorted(missing))} first")
+            yield Finding(name, f"not looked at: {', '.join(sorted(missing))} first", looked=False)
             continue
         try:
             for finding in check(settings):

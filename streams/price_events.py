@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 import numpy as np
@@ -46,6 +47,7 @@ class PriceStage:
         self._producer = block_producer(settings)
         self._states: dict[int, PartitionState] = {}
         self._epoch = 0
+        self._thread = ThreadPoolExecutor(1, "decide")  # allocators keep memory for each thread that needed some
         self._busy = asyncio.Lock()  # a takeover waits for the batch in work; a batch of an earlier epoch is dropped
         self.ready = False
 
@@ -83,7 +85,8 @@ class PriceStage:
             records = _beyond(batch, state.mark)
             if not len(records):
                 return
-            decision = await asyncio.to_thread(self._decide_and_publish, records, state)
+            loop = asyncio.get_running_loop()
+            decision = await loop.run_in_executor(self._thread, self._decide_and_publish, records, state)
             _count(decision, partition, state)
 
     def _decide_and_publish(self, records: Records, state: PartitionState) -> Decision:

@@ -37,7 +37,7 @@ from streams.errors import Halt
 log = logging.getLogger("spendstream.transport")
 
 BATCH_BYTES = 32 << 20  # a batch is due at this size, so that its block stays well below the topic's greatest message
-HELD_BYTES = 64 << 20  # of values, gathered or in flight; a worker that holds so much fetches nothing
+HELD_BYTES = 48 << 20  # of values, gathered or in flight; a worker that holds so much fetches nothing
 
 RELIED_ON: Mapping[type, tuple[str, ...]] = {
     driver.Consumer: (
@@ -197,7 +197,10 @@ class BatchConsumer(driver.Consumer):
                     continue
                 await self._hand_over()
                 await self._gather()
-        except (asyncio.CancelledError, *self.consumer_stopped_errors):
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
+        except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
         except KafkaError as exc:
@@ -254,6 +257,12 @@ class BatchConsumer(driver.Consumer):
     def _is_full(self, state: _Partition) -> bool:
         return len(state.records) >= self.stage.block_events or state.bytes >= BATCH_BYTES
 
+    def _has_waited(self, state: _Partition, now: float) -> bool:
+        """Whether a batch that is not full is due. Behind much that is in flight it would only wait: let it grow."""
+        in_flight = sum(other.bytes_in_flight for other in self._partitions.values())
+        waited = now - state.gathered_since >= self.stage.block_seconds
+        return bool(state.records) and waited and in_flight < BATCH_BYTES // 4
+
     def _patience(self) -> float:
         """Seconds that a fetch may wait for records before a batch is due."""
         now = time.monotonic()
@@ -263,8 +272,7 @@ class BatchConsumer(driver.Consumer):
     async def _hand_over(self) -> None:
         now, epoch = time.monotonic(), self._epoch
         for tp, state in list(self._partitions.items()):
-            due = self._is_full(state) or (state.records and now - state.gathered_since >= self.stage.block_seconds)
-            if due and not state.in_flight:
+            if not state.in_flight and (self._is_full(state) or self._has_waited(state, now)):
                 count = self.stage.block_events
                 records, state.records = state.records[:count], state.records[count:]
                 left = _bytes(state.records)

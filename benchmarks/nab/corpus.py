@@ -42,7 +42,9 @@ def read_corpus(folder: Path) -> list[Series]:
     """
     labels = folder / "windows.json"
     if not labels.is_file():
-        raise SpendError(f"{labels} is missing: name the folder of the labelled series with --data or SPEND_SHARED_DATA")
+        raise SpendError(
+            f"{labels} is missing: name the folder of the labelled series with --data or SPEND_SHARED_DATA"
+        )
     windows = json.loads(labels.read_text(encoding="utf-8"))
     return [_read(folder, name, windows[name]) for name in sorted(windows)]
 

@@ -55,7 +55,8 @@ def show(report: Report, console: Console) -> None:
     """Print a report for a person."""
     found = report.to_json()
     tally = report.tally
-    table = Table(title=f"Audit of log {report.log_id}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    title = f"Audit of log {report.log_id}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("part", "events", "accepted", "repeats", "dead", "lost", "doubled", "difference"):
         table.add_column(heading, justify="right", no_wrap=True)
     for p in report.partitions:

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -20,11 +21,12 @@ def command(
     if show_settings:
         _print_settings(settings())
         return
-    table = Table("", "check", "found", "mend")
+    table = Table("", "check", "found", "mend", box=box.SIMPLE_HEAD)
     ill = False
     for finding in examine(settings()):
         ill = ill or bool(finding.mend)
-        table.add_row("[red]✗" if finding.mend else "[green]✓", finding.check, finding.found, finding.mend)
+        sign = "[red]✗" if finding.mend else "[green]✓" if finding.looked else "–"
+        table.add_row(sign, finding.check, finding.found, finding.mend)
     Console().print(table)
     if ill:
         raise typer.Exit(1)

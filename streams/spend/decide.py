@@ -23,7 +23,7 @@ from streams.spend.check import check
 from streams.spend.decode import Poison, decode
 from streams.spend.dedupe import DedupIndex
 from streams.spend.fingerprint import fingerprints
-from streams.spend.price import price
+from streams.spend.price import COLUMNS, price
 from streams.spend.rates import RateTable
 
 
@@ -127,11 +127,14 @@ def decide(records: Records, state: PartitionState, writers: WriterSchemas, tabl
         Halt: too much poison.
     """
     decoded = decode(records.values, writers)
-    keep, refused = check(decoded.batch, records.times_us[decoded.positions])
-    poison = [*decoded.poison, *(_at(p, int(decoded.positions[p.position])) for p in refused)]
-    events, positions = decoded.batch.filter(pa.array(keep)), decoded.positions[keep]
+    events, positions, poison = decoded.batch, decoded.positions, decoded.poison
+    del decoded  # tens of megabytes
+    keep, refused = check(events, records.times_us[positions])
+    if refused:
+        poison = [*poison, *(_at(p, int(positions[p.position])) for p in refused)]
+        events, positions = events.filter(pa.array(keep)), positions[keep]
 
-    priced = price(pl.DataFrame(events), table)
+    priced = price(pl.DataFrame(events.select(COLUMNS)), table)
     problem = priced["problem"]
     if problem.null_count() < len(problem):
         fine = problem.is_null().to_numpy()

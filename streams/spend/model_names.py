@@ -79,14 +79,34 @@ _SUFFIXES: dict[str, str] = {
     "azure": rf"(?:-preview)?(?:-{_DATE})?|-latest",
     # claude-sonnet-4-5-20250929, claude-3-5-haiku-latest, and Vertex's claude-sonnet-4@20250514, @default.
     "anthropic": rf"-{_DATE}|-latest|@(?:{_DATE}|default|latest)",
-    # gemini-2.0-flash-001, -preview-05-06, -preview-09-2025, -exp-1206, -latest; Claude on Vertex as above.
+    # gemini-2.0-flash-001, -preview-05-06, -preview-09-2025, -exp-1206, -latest; Claude on Vertex as above. A name of
+    # the data may end in "preview" itself, and a month follows: gemini-2.5-flash-native-audio-preview-09-2025.
     "google": rf"-latest|-00\d|-(?:preview|exp)(?:-(?:{_MONTH_DAY}|\d{{2}}-20\d{{2}}|{_DATE}))?"
-    rf"|-{_DATE}|@(?:{_DATE}|default|latest|00\d)",
+    rf"|-{_DATE}|-(?:0[1-9]|1[0-2])-20\d{{2}}|@(?:{_DATE}|default|latest|00\d)",
     # anthropic.claude-sonnet-4-5-20250929-v1:0, amazon.nova-pro-v1:0:300k, mistral.mistral-7b-instruct-v0:2.
     "aws": rf"(?:-{_DATE})?(?:-v\d)?(?::\d+)?(?::\d+k)?",
     "mistral": r"-latest|-2\d(?:0[1-9]|1[0-2])|-v0\.\d",
 }
 _OTHER_SUFFIXES = rf"-{_DATE}|-latest"
+
+# Names that makers publish for a model of the price data under which the data does not have it.
+ALSO_CALLED: dict[str, str] = {
+    "gpt-4o-mini-transcribe-2025-03-20": "gpt-4o-mini-transcribe",
+    "gpt-4o-mini-transcribe-2025-12-15": "gpt-4o-mini-transcribe",
+    "gpt-4o-mini-tts-2025-03-20": "gpt-4o-mini-tts",
+    "gpt-4o-mini-tts-2025-12-15": "gpt-4o-mini-tts",
+    "gpt-5-search-api-2025-10-14": "gpt-5-search-api",
+    "tts-1-1106": "tts-1",
+    "tts-1-hd-1106": "tts-1-hd",
+    "claude-3-5-sonnet-v2": "claude-3-5-sonnet",
+    "claude-3-5-sonnet-v2@20241022": "claude-3-5-sonnet",
+    "gemini-3.1-pro-preview-customtools": "gemini-3.1-pro-preview",
+    "mistral-saba-2502": "mistral-saba",
+    "mistral-tiny-2312": "mistral-tiny",
+    "open-mistral-nemo-2407": "open-mistral-nemo",
+    "open-mixtral-8x22b-2404": "open-mixtral-8x22b",
+    "pixtral-12b-2409": "pixtral-12b",
+}
 
 # Bedrock's inference profiles stand before the maker's name: us.anthropic.claude-..., global.openai.gpt-...
 _PROFILE = re.compile(r"^(?:us-gov|apac|global|us|eu|jp|au|ca|in|sa)\.")
@@ -123,6 +143,10 @@ def model_references(provider: str, reference: str) -> Iterator[str]:
     dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", name)  # gateways write OpenAI's snapshots without dashes
     if dashed != name:
         yield dashed
+    if provider == "azure" and name.startswith("gpt-35-"):  # Azure's names have no dot
+        yield f"gpt-3.5-{name.removeprefix('gpt-35-')}"
+    if name in ALSO_CALLED:
+        yield ALSO_CALLED[name]
 
 
 def find_model(provider: str, reference: str) -> tuple[str, types.ModelInfo, str] | None:

@@ -29,6 +29,21 @@ _COUNTS = {
     "audio_out": "audio_output_tokens",
     "image_out": "image_output_tokens",
 }
+# The event's columns that decide its price, all that `price` looks at.
+COLUMNS = (
+    "time",
+    "provider",
+    "request_model",
+    "response_model",
+    "service_tier",
+    "is_batch",
+    "speed",
+    "region",
+    "customer",
+    "tags",
+    "quantities",
+    *_COUNTS.values(),
+)
 _COMPONENT_BUCKETS = {
     "cost_input": ("input",),
     "cost_cache_read": ("cache_read",),
@@ -44,7 +59,7 @@ def price(frame: pl.DataFrame, table: RateTable) -> pl.DataFrame:
     """Price events.
 
     Args:
-        frame: events, with the UsageEvent columns that decide a price; one row an event.
+        frame: events, with at least COLUMNS of UsageEvent; one row an event.
         table: the rates.
 
     Returns:

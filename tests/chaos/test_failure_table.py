@@ -307,9 +307,11 @@ class TestClickHouseAndTheRest:
         assert_exact(audit(stack), traffic)
         with database(stack.settings) as query:
             query("ALTER TABLE usage ADD CONSTRAINT nothing_goes_in CHECK source_offset < 0")
-            traffic.publish(events=500)
-            until(lambda: "ClickHouse did not take it" in said(stack, "sink"), "a refused insert")
-            query("ALTER TABLE usage DROP CONSTRAINT nothing_goes_in")
+            try:
+                traffic.publish(events=500)
+                until(lambda: "ClickHouse did not take it" in said(stack, "sink"), "a refused insert", seconds=15)
+            finally:
+                query("ALTER TABLE usage DROP CONSTRAINT nothing_goes_in")
         assert_exact(audit(stack), traffic)
         stack.kill("clickhouse")
         traffic.publish(events=500)
@@ -321,20 +323,22 @@ class TestClickHouseAndTheRest:
     def test_row_14_producer_dies_and_sends_everything_again(
         self, stack: Stack, traffic: Traffic, tmp_path: Path
     ) -> None:
-        count = 60_000
+        count = 30_000
         now = datetime.now(UTC).isoformat()
-        file = tmp_path / "calls.csv"
-        file.write_text(
-            "id,source,time,provider,request_model,operation,input_tokens,output_tokens\n"
-            + "".join(f"call-{i},gateway,{now},openai,gpt-4o,chat,{i % 997},{i % 13}\n" for i in range(count))
-        )
+        lines = ["id,source,time,provider,request_model,operation,input_tokens,output_tokens\n"]
+        lines += [f"call-{i},gateway,{now},openai,gpt-4o,chat,{i % 997},{i % 13}\n" for i in range(count)]
+        calls, half = tmp_path / "calls.csv", tmp_path / "half.csv"
+        calls.write_text("".join(lines))
+        os.mkfifo(half)
         before = sum(ends(stack).values())
-        spawn(stack, "producer", "-m", "streams.cli", "produce", str(file))
-        until(lambda: sum(ends(stack).values()) > before, "the first events")
-        stack.kill("producer")
-        sent = sum(ends(stack).values()) - before
-        assert 0 < sent < count, "it was killed too late"
-        stack.run("produce", str(file))
+        spawn(stack, "producer", "-m", "streams.cli", "produce", str(half))
+        with half.open("w") as pipe:
+            pipe.writelines(lines[: count * 3 // 4])
+            pipe.flush()
+            until(lambda: sum(ends(stack).values()) > before, "the first events")
+            stack.kill("producer")
+        assert 0 < sum(ends(stack).values()) - before < count
+        stack.run("produce", str(calls))
         traffic.sent += count
         traffic.again += sum(ends(stack).values()) - before - count
         assert_exact(audit(stack), traffic)
@@ -374,7 +378,7 @@ class TestClickHouseAndTheRest:
     def test_row_17_release_that_cannot_read_what_producers_send(self, stack: Stack, traffic: Traffic) -> None:
         stack.kill("worker")
         letters = sum(published_letters(stack.settings).values())
-        traffic.publish(events=10, poison=1000)
+        traffic.publish(events=100, poison=1000)
         spawn(stack, "worker", "-m", "streams.cli", "worker")
         assert "SPEND_POISON_SHARE" in await_end(stack, "worker")
         assert sum(published_letters(stack.settings).values()) - letters < 500

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,36 +29,49 @@ HERE = Path(__file__).parent
 POISON = b"\x7fnot an event"
 
 
-@dataclass
 class Traffic:
-    """What was sent, so that a test knows the truth: `sent` distinct events, `again` repeats, `poison` dead letters."""
+    """Sample traffic, sent a stretch at a time, so that a test knows the truth.
 
-    settings: Settings
-    seed: int = 1
-    sent: int = 0
-    again: int = 0
-    poison: int = 0
-    good: list[tuple[bytes, bytes]] = field(default_factory=list)
+    Attributes:
+        sent: distinct events.
+        again: their repeats.
+        poison: records that must become dead letters.
+    """
+
+    def __init__(self, settings: Settings, seed: int = 1, records: int = 15_000) -> None:
+        self.sent = self.again = self.poison = 0
+        self._settings = settings
+        self._rng = np.random.default_rng(seed)
+        sample = generate(seed=seed, end=datetime.now(UTC), events=records, days=3)
+        self._order = sample.order
+        self._spoilt = sample.spoilt != NULL
+        pairs = sample.encoded(prefix=write_prefix(settings))
+        self._records = [pair for keys, values in pairs for pair in zip(keys, values, strict=True)]
+        self._at = 0
+        self._known: dict[int, tuple[bytes, bytes]] = {}
 
     def publish(self, events: int, again: int = 0, poison: int = 0) -> None:
-        """Send new events, repeats of any and, before them, dead letters; returns when Kafka has them."""
-        rng = np.random.default_rng(self.seed)
-        sample = generate(seed=self.seed, end=datetime.now(UTC), events=events, days=3)
-        records = [
-            pair
-            for keys, values in sample.encoded(prefix=write_prefix(self.settings))
-            for pair in zip(keys, values, strict=True)
-        ]
-        self.good += [records[i] for i in np.flatnonzero(sample.spoilt[sample.order] == NULL)]
-        records += [self.good[i] for i in rng.integers(0, len(self.good), again)]
-        first = [(b"poison:%d:%d" % (self.seed, i), POISON) for i in range(poison)]
-        records = first + [records[i] for i in rng.permutation(len(records))]
-        self.seed += 1
-        self.sent += sample.truth.events
-        self.again += sample.truth.duplicates + again
-        self.poison += sum(sample.truth.dead_letters.values()) + poison
-        with UsageProducer(self.settings) as producer:
-            producer.send_many([key for key, _ in records], [value for _, value in records])
+        """Send the next records, with repeats of any before and, ahead of them all, dead letters; wait for Kafka."""
+        stretch = range(self._at, self._at + events)
+        self._at = stretch.stop
+        batch = [self._records[i] for i in stretch]
+        for i in stretch:
+            row = int(self._order[i])
+            if self._spoilt[row]:
+                self.poison += 1
+            elif row in self._known:
+                self.again += 1
+            else:
+                self.sent += 1
+                self._known[row] = self._records[i]
+        known = list(self._known.values())
+        batch += [known[i] for i in self._rng.integers(0, len(known), again)]
+        batch = [batch[i] for i in self._rng.permutation(len(batch))]
+        self.again += again
+        self.poison += poison
+        first = [(b"poison:%d:%d" % (self._at, i), POISON) for i in range(poison)]
+        with UsageProducer(self._settings) as producer:
+            producer.send_many([key for key, _ in first + batch], [value for _, value in first + batch])
 
 
 def spawn(stack: Stack, name: str, *command: str, **environment: object) -> int:

@@ -31,15 +31,20 @@ NOON = datetime.now(UTC).replace(day=15, hour=12, minute=0, second=0, microsecon
 
 def renew(stack: Stack, database: str, **changes: Any) -> Settings:
     """An empty broker with the topics, and an empty database, for the stack's next processes."""
-    for name in ("worker", "worker-2", "sink", "sink-2", "sink-3", "broker"):
-        with suppress(SpendError):  # it does not run
-            stack.kill(name)
+    kill(stack, "worker", "sink", "sink-2", "sink-3", "broker")
     stack.settings = stack.settings.model_copy(update={"clickhouse_database": database, **changes})
     stack.start("broker")
     wait_for_brokers(stack.settings)
     make_topics(stack.settings)
     migrate.up(connect(stack.settings), stack.settings, lambda: None)
     return stack.settings
+
+
+def kill(stack: Stack, *names: str) -> None:
+    """Kill those that run; an orderly stop takes seconds."""
+    for name in names:
+        with suppress(SpendError):  # it does not run
+            stack.kill(name)
 
 
 def make_topics(settings: Settings) -> None:

@@ -142,3 +142,19 @@ def test_inference_in_the_us_costs_ten_percent_more_from_opus_4_6_on() -> None:
     assert cost("anthropic", "claude-opus-4-6", region="us", **tokens) == standard * D("1.1")
     assert cost("anthropic", "claude-opus-4-6", region="global", **tokens) == standard
     assert cost("anthropic", "claude-opus-4-5", region="us", **tokens) == standard
+
+
+@pytest.mark.parametrize(
+    ("model", "at", "input_price", "output_price"),
+    [
+        ("claude-2", "2023-11-20T23:59:59", "11.02", "32.68"),
+        ("claude-2.0", "2023-11-20T23:59:59", "11.02", "32.68"),
+        ("claude-2.0", "2023-11-21T00:00:00", "8", "24"),
+        ("claude-2.1", "2024-06-01T00:00:00", "8", "24"),
+        ("claude-instant-1.2", "2024-06-01T00:00:00", "0.80", "2.40"),
+    ],
+)
+def test_the_first_models_by_their_versions(model: str, at: str, input_price: str, output_price: str) -> None:
+    assert cost("anthropic", model, at, input_tokens=1_000, output_tokens=100) == (
+        1_000 * D(input_price) / MTOK + 100 * D(output_price) / MTOK
+    )

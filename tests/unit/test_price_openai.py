@@ -251,3 +251,57 @@ def test_the_name_gpt_4o_meant_the_may_snapshot_until_october_2024() -> None:
 def test_a_price_of_nothing_is_a_price() -> None:
     moderated = call("openai", "omni-moderation-latest", input_tokens=1_000)
     assert (moderated.status, moderated.total) == ("priced", D(0))
+
+
+@pytest.mark.parametrize(
+    ("at", "input_price"),
+    [
+        ("2023-06-12T23:59:59", "2.00"),
+        ("2023-06-13T00:00:00", "1.50"),
+        ("2024-02-15T23:59:59", "1.50"),
+        ("2024-02-16T00:00:00", "0.50"),
+    ],
+)
+def test_gpt_3_5_turbo_was_cut_and_then_moved_to_a_cheaper_snapshot(at: str, input_price: str) -> None:
+    assert cost("openai", "gpt-3.5-turbo", at, input_tokens=1_000) == 1_000 * D(input_price) / MTOK
+
+
+def test_fine_tuned_gpt_3_5_turbo_cost_more_before_november_2023() -> None:
+    tokens = {"input_tokens": 1_000, "output_tokens": 100}
+    assert cost("openai", "ft:gpt-3.5-turbo-0613:acme::id", "2023-11-05T23:59:59", **tokens) == (
+        1_000 * D("12") / MTOK + 100 * D("16") / MTOK
+    )
+    assert cost("openai", "ft:gpt-3.5-turbo-0613:acme::id", "2023-11-06T00:00:00", **tokens) == (
+        1_000 * D("3") / MTOK + 100 * D("6") / MTOK
+    )
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "model"),
+    [
+        ("gpt-4o-mini-transcribe-2025-12-15", "gpt-4o-mini-transcribe"),
+        ("gpt-4o-mini-tts-2025-03-20", "gpt-4o-mini-tts"),
+        ("gpt-5-search-api-2025-10-14", "gpt-5-search-api"),
+    ],
+)
+def test_snapshots_that_the_default_data_does_not_name_cost_what_the_model_costs(snapshot: str, model: str) -> None:
+    tokens = {"input_tokens": 1_000, "output_tokens": 100}
+    assert cost("openai", snapshot, **tokens) == cost("openai", model, **tokens)
+    assert cost("openai", snapshot, **tokens) is not None
+
+
+def test_the_first_speech_models_have_snapshots_too() -> None:
+    assert cost("openai", "tts-1-1106", quantities={"character": 1_000}) == 1_000 * D("15") / MTOK
+    assert cost("openai", "tts-1-hd-1106", quantities={"character": 1_000}) == 1_000 * D("30") / MTOK
+
+
+def test_computer_use_is_batched_at_half() -> None:
+    assert cost("openai", "computer-use-preview-2025-03-11", is_batch=True, input_tokens=1_000) == (
+        1_000 * D("1.50") / MTOK
+    )
+
+
+def test_the_search_preview_has_no_cached_price() -> None:
+    assert cost("openai", "gpt-4o-mini-search-preview", input_tokens=1_000, cache_read_input_tokens=1_000) == (
+        1_000 * D("0.15") / MTOK
+    )

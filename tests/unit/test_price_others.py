@@ -123,3 +123,65 @@ def test_cohere_embeddings() -> None:
 
 def test_a_provider_nobody_knows_is_unpriced() -> None:
     assert call("acme-llm", "gpt-4o", input_tokens=1_000).status == "unpriced"
+
+
+# Dated names and prices that the default data has under another name, or without their history
+
+
+@pytest.mark.parametrize(
+    ("model", "at", "input_price", "output_price"),
+    [
+        ("codestral-latest", "2024-09-16T23:59:59", "1", "3"),
+        ("codestral-latest", "2024-09-17T00:00:00", "0.20", "0.60"),
+        ("codestral-latest", "2025-01-13T00:00:00", "0.30", "0.90"),
+        ("codestral-2405", "2025-06-01T00:00:00", "0.20", "0.60"),
+        ("mistral-small-latest", "2024-09-16T23:59:59", "1", "3"),
+        ("mistral-small-latest", "2024-09-17T00:00:00", "0.20", "0.60"),
+        ("mistral-small-latest", "2025-01-30T00:00:00", "0.10", "0.30"),
+        ("mistral-small-2409", "2025-06-01T00:00:00", "0.20", "0.60"),
+        ("mistral-small-2501", "2025-06-01T00:00:00", "0.10", "0.30"),
+        ("mistral-small-2503", "2025-06-01T00:00:00", "0.10", "0.30"),
+        ("mistral-medium-3", "2026-04-28T23:59:59", "0.40", "2"),
+        ("mistral-medium-3", "2026-04-29T00:00:00", "1.50", "7.50"),
+        ("devstral-medium-2507", "2025-08-01T00:00:00", "0.40", "2"),
+        ("mistral-saba-2502", "2025-06-01T00:00:00", "0.20", "0.60"),
+        ("pixtral-12b-2409", "2025-06-01T00:00:00", "0.15", "0.15"),
+        ("open-mistral-nemo-2407", "2024-09-16T23:59:59", "0.30", "0.30"),
+        ("open-mistral-nemo-2407", "2024-09-17T00:00:00", "0.15", "0.15"),
+    ],
+)
+def test_mistral_by_dated_names_and_dates(model: str, at: str, input_price: str, output_price: str) -> None:
+    tokens = {"input_tokens": 1_000, "output_tokens": 100}
+    standard = 1_000 * D(input_price) / MTOK + 100 * D(output_price) / MTOK
+    assert cost("mistral_ai", model, at, **tokens) == standard
+    assert cost("mistral_ai", model, at, is_batch=True, **tokens) == standard / 2
+
+
+def test_groq_gpt_oss_cost_more_at_first() -> None:
+    tokens = {"input_tokens": 1_000, "output_tokens": 100}
+    assert cost("groq", "openai/gpt-oss-120b", "2025-09-01T00:00:00", **tokens) == (
+        1_000 * D("0.15") / MTOK + 100 * D("0.75") / MTOK
+    )
+    assert cost("groq", "openai/gpt-oss-20b", "2025-09-01T00:00:00", **tokens) == (
+        1_000 * D("0.10") / MTOK + 100 * D("0.50") / MTOK
+    )
+    assert cost("groq", "openai/gpt-oss-20b", "2025-09-01T00:00:00", is_batch=True, **tokens) == (
+        1_000 * D("0.05") / MTOK + 100 * D("0.25") / MTOK
+    )
+    assert cost("groq", "openai/gpt-oss-20b", "2026-01-04T00:00:00", **tokens) == (
+        1_000 * D("0.075") / MTOK + 100 * D("0.30") / MTOK
+    )
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "input_price", "output_price"),
+    [
+        ("x_ai", "grok-beta", "5", "15"),
+        ("cohere", "command-r-03-2024", "0.50", "1.50"),
+        ("cohere", "command-r-plus-04-2024", "3", "15"),
+    ],
+)
+def test_the_first_models_of_a_provider(provider: str, model: str, input_price: str, output_price: str) -> None:
+    assert cost(provider, model, "2024-12-01T00:00:00", input_tokens=1_000, output_tokens=100) == (
+        1_000 * D(input_price) / MTOK + 100 * D(output_price) / MTOK
+    )

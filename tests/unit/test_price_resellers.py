@@ -95,3 +95,44 @@ def test_a_deployment_with_a_name_of_its_own_is_unpriced() -> None:
 
 def test_azures_deepseek_is_not_billed_at_deepseeks_price() -> None:
     assert call("azure.ai.inference", "deepseek-chat", **TOKENS).status == "unpriced"
+
+
+@pytest.mark.parametrize(
+    ("model", "at", "input_price"),
+    [
+        ("gpt-35-turbo", "2023-10-01T00:00:00", "1.50"),
+        ("gpt-35-turbo", "2024-06-01T00:00:00", "0.50"),
+        ("gpt-35-turbo-1106", "2024-06-01T00:00:00", "1"),
+        ("gpt-35-turbo-0125", "2024-06-01T00:00:00", "0.50"),
+        ("gpt-35-turbo-16k", "2024-06-01T00:00:00", "3"),
+        ("gpt-35-turbo-instruct", "2024-06-01T00:00:00", "1.50"),
+    ],
+)
+def test_azures_names_of_gpt_3_5_have_no_dot(model: str, at: str, input_price: str) -> None:
+    assert cost("azure.ai.openai", model, at, input_tokens=1_000) == 1_000 * D(input_price) / MTOK
+    assert call("azure.ai.openai", "gpt-35-ultra", at, input_tokens=1_000).status == "unpriced"
+
+
+@pytest.mark.parametrize(
+    ("model", "input_price", "output_price"),
+    [
+        ("anthropic.claude-v2", "8", "24"),
+        ("anthropic.claude-v2:1", "8", "24"),
+        ("anthropic.claude-instant-v1", "0.80", "2.40"),
+        ("meta.llama3-1-405b-instruct-v1:0", "2.40", "2.40"),
+        ("us.meta.llama3-1-405b-instruct-v1:0", "2.40", "2.40"),
+        ("cohere.command-r-v1:0", "0.50", "1.50"),
+        ("cohere.command-r-plus-v1:0", "3", "15"),
+        ("ai21.jamba-1-5-large-v1:0", "2", "8"),
+        ("ai21.jamba-1-5-mini-v1:0", "0.20", "0.40"),
+        ("amazon.titan-text-premier-v1:0", "0.50", "1.50"),
+    ],
+)
+def test_older_models_of_bedrock(model: str, input_price: str, output_price: str) -> None:
+    assert cost("aws.bedrock", model, "2025-06-01T00:00:00", input_tokens=1_000, output_tokens=100) == (
+        1_000 * D(input_price) / MTOK + 100 * D(output_price) / MTOK
+    )
+
+
+def test_embeddings_of_cohere_on_bedrock() -> None:
+    assert cost("aws.bedrock", "cohere.embed-english-v3", input_tokens=1_000) == 1_000 * D("0.10") / MTOK

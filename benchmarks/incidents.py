@@ -1,0 +1,202 @@
+"""Labelled synthetic spend: how many incidents the anomaly detector finds, how soon, and how often it is wrong.
+
+python -m benchmarks.incidents                 320 members, 35 days; about half a minute
+python -m benchmarks.incidents --seed 7        another draw
+python -m benchmarks.incidents --members 80    fewer members
+
+A member's calls follow the hour and the week, are over-dispersed, drift and now and then burst for good reasons; its
+spend is the sum of their uneven costs. Into most members ONE labelled incident is put, early (days 3 to 6, before there
+is a season) or late. An incident is found in time when an alert opens by the close of the first whole five-minute window
+in which it is DUE: its first one, or, for a leak that grows slowly, the first in which spend is 60 % above what it would
+have been. Other members hold what must NOT alert: weekends, growth, a nightly job, cold starts, members that leave and
+return. Every alert outside a member's incident (and an hour after it) is false. One setting for all members.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from streams.spend import anomaly
+
+DAYS = 35
+PER_DAY = 288
+START = 1_767_571_200  # Monday 5 January 2026, 00:00 UTC
+PICOS = 10**12
+INCIDENTS = ("runaway loop", "price change", "model switch", "slow leak", "duplicate burst", "cold start runaway")
+TRAPS = ("weekend dip", "steady", "growth", "nightly job", "cold start", "vanished")
+_GRACE = 12  # windows after an incident's end in which an alert still belongs to it
+
+
+@dataclass(frozen=True)
+class Member:
+    """`spend` int64 picodollars a window (n,), -1 where the member was not there. `kind` names its incident or its trap.
+
+    `tokens` are what it bought, int64 (n,). `start`, `due` and `end` are windows of the incident, None for a trap.
+    """
+
+    kind: str
+    early: bool
+    spend: np.ndarray
+    tokens: np.ndarray
+    start: int | None = None
+    due: int | None = None
+    end: int | None = None
+
+
+def make_members(count: int, seed: int) -> list[Member]:
+    """`count` members, kinds in turn, each a function of the seed and its number."""
+    kinds = (*INCIDENTS, *TRAPS)
+    return [_member(kinds[i % len(kinds)], np.random.default_rng([seed, i])) for i in range(count)]
+
+
+def _member(kind: str, random: np.random.Generator) -> Member:
+    n = DAYS * PER_DAY
+    at = np.arange(n)
+    calls, a_call = _usual(kind, at, random)
+    early = bool(random.random() < 0.25)
+    start = int((random.uniform(3, 6) if early else random.uniform(15, 33)) * PER_DAY)
+    length, calls_by, cost_by = n, np.ones(n), np.ones(n)
+    inside = lambda length: (at >= start) & (at < start + length)  # noqa: E731
+    if kind == "runaway loop":
+        length = int(random.uniform(6, 60))
+        calls_by[inside(length)] = random.uniform(4, 30)
+    elif kind == "duplicate burst":
+        length = int(random.uniform(2, 12))
+        calls_by[inside(length)] = random.integers(4, 10)
+    elif kind == "price change":
+        length = int(random.uniform(1, 3) * PER_DAY)
+        cost_by[inside(length)] = random.uniform(2.5, 4)
+    elif kind == "model switch":
+        length = int(random.uniform(1, 3) * PER_DAY)
+        cost_by[inside(length)] = random.uniform(3, 15)
+    elif kind == "slow leak":
+        length = 2 * PER_DAY
+        calls_by[inside(length)] = 1.0 + random.uniform(1.5, 5) * np.linspace(0, 1, length)
+    elif kind == "cold start runaway":
+        born = int(random.uniform(1, 10) * PER_DAY)
+        calls[:born] = 0
+        start, length, early = born + int(random.uniform(0.6, 2.5) * PER_DAY), int(random.uniform(6, 60)), True
+        calls_by[inside(length)] = random.uniform(8, 30)
+    spend, tokens = _spend(calls * calls_by, a_call * cost_by, random)
+    if kind in ("cold start runaway", "cold start", "vanished"):
+        spend[calls == 0] = -1
+    if kind in TRAPS:
+        return Member(kind, early, spend, tokens)
+    factor = calls_by * cost_by
+    due = start + int(np.argmax(factor[start : start + length] >= 1.6))
+    return Member(kind, early, spend, tokens, start, due, min(start + length, n) - 1)
+
+
+def _usual(kind: str, at: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Expected calls a window and dollars a call, both (n,), of a member without an incident."""
+    hour, day = (at // 12) % 24, at // PER_DAY
+    peak = random.uniform(9, 17)
+    daily = 1 + random.uniform(0.1, 0.9) * np.cos(2 * np.pi * (hour - peak) / 24)
+    weekend = np.where(
+        day % 7 >= 5, random.uniform(0.03, 0.3) if kind == "weekend dip" else random.uniform(0.3, 1), 1.0
+    )
+    noise = random.normal(0, 0.02, len(at))
+    drift = np.zeros(len(at))
+    for i in range(1, len(at)):
+        drift[i] = 0.99 * drift[i - 1] + noise[i]
+    calls = np.exp(random.uniform(np.log(40), np.log(2_000))) * daily * weekend * np.exp(drift)
+    for _ in range(random.poisson(6)):  # benign: a demonstration, a test run
+        begin = int(random.integers(0, len(at)))
+        calls[begin : begin + int(random.integers(1, 6))] *= random.uniform(1.1, 1.6)
+    if kind == "growth":
+        calls *= (1 + random.uniform(0.005, 0.04)) ** (at / PER_DAY)
+    elif kind == "nightly job":
+        calls[(hour == 2) & (at % 12 < 8)] += calls.mean() * random.uniform(2, 6)
+    elif kind == "cold start":
+        born = int(random.uniform(2, 25) * PER_DAY)
+        calls *= np.where(at < born, 0, 1 - 0.8 * np.exp(-(at - born) / (4 * PER_DAY)))
+    elif kind == "vanished":
+        gone = int(random.uniform(8, 25) * PER_DAY)
+        calls[gone : gone + int(random.uniform(0.3, 5) * PER_DAY)] = 0
+    return calls, np.full(len(at), np.exp(random.uniform(np.log(0.005), np.log(0.08))))
+
+
+def _spend(calls: np.ndarray, a_call: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Picodollars and tokens a window: calls over-dispersed beyond Poisson, tokens of a call uneven (coefficient of
+    variation 1.2), and a price of a token that varies by 8 % with the mix of models and caches."""
+    made = random.poisson(calls * random.gamma(60, 1 / 60, len(calls)))
+    size = np.where(made > 0, random.gamma(np.maximum(made, 1) / 1.44, 1.44), 0.0)
+    cost = size * a_call * np.exp(random.normal(0, 0.08, len(calls)))
+    return np.rint(cost * PICOS).astype(np.int64), np.rint(size * 1_500).astype(np.int64)
+
+
+def alerts(members: list[Member], detectors: tuple[anomaly.Detector, ...] = anomaly.DETECTORS) -> list[list[int]]:
+    """The five-minute windows of each member at whose close an incident opened, by any of the detectors."""
+    spend, tokens = np.stack([m.spend for m in members]), np.stack([m.tokens for m in members])
+    opened: list[list[int]] = [[] for _ in members]
+    for detector in detectors:
+        step = detector.window_seconds // 300
+        there = spend.reshape(len(members), -1, step)
+        sums = np.where((there >= 0).any(axis=2), np.maximum(there, 0).sum(axis=2), -1)
+        units = tokens.reshape(len(members), -1, step).sum(axis=2)
+        states = anomaly.new_members(len(members))
+        first = START // detector.window_seconds
+        for window in range(sums.shape[1]):
+            rows = np.flatnonzero(sums[:, window] >= 0)
+            some = states[rows]
+            numbers = np.full(len(rows), first + window)
+            found = anomaly.observe(some, numbers, sums[rows, window], units[rows, window], detector)
+            sent, _ = anomaly.publish(some, found, len(found))
+            states[rows] = some
+            for finding in sent:
+                if finding.change == "opened":
+                    opened[rows[finding.position]].append((window + 1) * step - 1)
+    return [sorted(windows) for windows in opened]
+
+
+def _tables(members: list[Member], opened: list[list[int]]) -> list[Table]:
+    found = Table("incident", "members", "within 5 min", "within 1 h", "ever", "median min", title="Recall")
+    totals = np.zeros(4, dtype=int)
+    for kind in (*INCIDENTS, *(f"{kind} (early)" for kind in INCIDENTS[:5]), "all"):
+        late = []
+        for member, windows in zip(members, opened, strict=True):
+            if member.start is None or kind not in (
+                "all",
+                member.kind + " (early)" * (member.early and kind != INCIDENTS[5]),
+            ):
+                continue
+            own = [w for w in windows if member.start <= w <= (member.end or 0) + _GRACE]
+            late.append(max(own[0] - member.due, 0) if own else 10**6)
+        if late:
+            delay = np.array(late)
+            totals = np.array([len(late), (delay == 0).sum(), (delay < 12).sum(), (delay < 10**6).sum()])
+            shares = [f"{value} ({value / len(late):.0%})" for value in totals[1:]]
+            found.add_row(kind, str(len(late)), *shares, f"{(np.median(delay) + 1) * 5:.0f}")
+    wrong = Table("member", "members", "false alerts", "a member and 30 days", title="False alerts")
+    for kind in (*INCIDENTS, *TRAPS, "all"):
+        counts = [
+            len([w for w in windows if member.start is None or not member.start <= w <= (member.end or 0) + _GRACE])
+            for member, windows in zip(members, opened, strict=True)
+            if kind in ("all", member.kind)
+        ]
+        wrong.add_row(kind, str(len(counts)), str(sum(counts)), f"{sum(counts) * 30 / DAYS / max(len(counts), 1):.2f}")
+    return [found, wrong]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.incidents",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--members", type=int, default=320)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    members = make_members(args.members, args.seed)
+    console = Console()
+    for table in _tables(members, alerts(members)):
+        console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""Anomaly incidents: when a member's spend is worth a person's attention, since when, and how much it cost. Pure.
+
+`baseline` says how improbable a closed window is; here a policy makes incidents of it. An incident opens when the
+window is improbable, AND well above what was expected, AND the excess is worth money. It is updated each time its
+excess has doubled, and closes after some calm. Only spend above the expected opens an incident: a weekend, a holiday or a
+member that left is not an anomaly of spend. Amounts are integers of picodollars; scores are statistics, money-free.
+
+One record of dtype `State` a member and detector (one detector for five-minute windows, one for hours), so that many
+members are judged in one call and each one's record can live in a table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from streams.spend import baseline
+
+Change = Literal["opened", "updated", "closed"]
+Severity = Literal["minor", "major", "critical"]
+
+State = np.dtype(
+    [
+        ("baseline", baseline.State),
+        ("open", "?"),
+        ("published", "?"),  # the opening was not held back by the storm limit
+        ("since", "i8"),  # number of the first window of the incident
+        ("latest", "i8"),  # number of the latest window that was anomalous
+        ("expected", "i8"),  # picodollars, summed over the windows from `since` that were above what was expected
+        ("actual", "i8"),
+        ("reported", "i8"),  # excess at the latest publication
+        ("score", "f4"),  # money-free: the greatest score so far
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When improbable becomes an incident; one policy for all members of a detector.
+
+    `sudden`, `dearer` and `lasting` are surprises (natural logarithms, see `baseline.Evidence`) that make a score of 1,
+    the threshold.
+    """
+
+    sudden: float = 8.0  # money-free
+    dearer: float = 10.0  # money-free
+    lasting: float = 8.0  # money-free
+    least_change: float = 0.5  # money-free: at least this share above what was expected
+    floor_picos: int = 10**12  # excess of one window that is worth an alert
+    calm_windows: int = 48  # so many windows without an anomaly close the incident
+    major_picos: int = 10 * 10**12  # excess an hour
+    critical_picos: int = 100 * 10**12
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A window width with how it learns and when it speaks."""
+
+    learning: baseline.Setting = field(default_factory=baseline.Setting)
+    policy: Policy = field(default_factory=Policy)
+
+    @property
+    def window_seconds(self) -> int:
+        return self.learning.window_seconds
+
+
+FIVE_MINUTES = Detector()
+HOUR = Detector(
+    baseline.Setting(window_seconds=3_600, unit_picos=12 * 10**10, level_memory=336, tail_memory=336, warm=24),
+    Policy(floor_picos=5 * 10**12, calm_windows=12),
+)
+DETECTORS = (FIVE_MINUTES, HOUR)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A change of one member's incident.
+
+    `position` is the member's row in the call. Times are seconds since the epoch, UTC: `window` is the start of the
+    window that caused the change, `since` the start of the incident's first window, `until` the end of the latest
+    anomalous one. Amounts are picodollars over the incident so far: excess = actual - expected, exactly.
+    """
+
+    position: int
+    change: Change
+    severity: Severity
+    window_seconds: int
+    window: int
+    since: int
+    until: int
+    expected: int
+    actual: int
+    score: float  # money-free: 1 is the threshold
+
+    @property
+    def excess(self) -> int:
+        return self.actual - self.expected
+
+
+def incident_id(dimension: str, member: str, finding: Finding) -> str:
+    """An id that is a function of what the incident is about, the same whoever finds it and however often."""
+    return f"anomaly/{dimension}/{member}/{finding.window_seconds}/{finding.since}"
+
+
+def new_members(count: int) -> np.ndarray:
+    """States of members that have never been seen: dtype `State`, shape (count,)."""
+    states = np.zeros(count, dtype=State)
+    states["baseline"] = baseline.new_members(count)
+    return states
+
+
+def dump(states: np.ndarray) -> list[bytes]:
+    """Each member's state as bytes, for a table."""
+    return baseline.split(states)
+
+
+def load(values: Sequence[bytes]) -> np.ndarray:
+    """States from `dump`'s bytes, writable.
+
+    Raises:
+        ValueError: bytes of another format or length.
+    """
+    states = baseline.join(values, State)
+    baseline.refuse_other_format(states["baseline"])
+    return states
+
+
+def observe(
+    states: np.ndarray, windows: np.ndarray, picos: np.ndarray, units: np.ndarray, detector: Detector
+) -> list[Finding]:
+    """Judge and learn one closed window of each member.
+
+    Args:
+        states: dtype `State`, (n,); changed in place.
+        windows: int64 (n,), number of the closed window, start // window_seconds.
+        picos: int64 (n,), spend in it.
+        units: int64 (n,), tokens it bought (else calls); 0: not known.
+
+    Returns:
+        What changed, in the order of the members. An opening comes with `close_calm`'s closing before it when the calm
+        was long enough, so that a repeated incident is one of its own.
+
+    Raises:
+        ValueError: a window is not later than the member's latest.
+    """
+    closed = close_calm(states, windows, detector)
+    policy, learning = detector.policy, detector.learning
+    evidence = baseline.observe(states["baseline"], windows, picos, units, learning)
+    expected = baseline.expected_picos(evidence.expected, learning.unit_picos)
+    score = np.maximum.reduce(  # money-free
+        [
+            evidence.sudden[:, 0] / policy.sudden,
+            evidence.dearer[:, 0] / policy.dearer,
+            evidence.lasting[:, 0] / policy.lasting,
+        ]
+    )
+    rise = baseline.log_spend(picos, learning.unit_picos) - evidence.expected  # money-free
+    excess = np.maximum(picos, 0) - expected
+    anomalous = (score >= 1) & (rise >= np.log1p(policy.least_change)) & (excess >= policy.floor_picos)
+
+    opened = anomalous & ~states["open"]
+    for name, value in (("since", windows), ("expected", 0), ("actual", 0), ("reported", 0), ("score", 0)):
+        states[name] = np.where(opened, value, states[name])
+    states["published"] &= ~opened
+    states["open"] |= opened
+    counted = states["open"] & (excess > 0)
+    states["expected"] += np.where(counted, expected, 0)
+    states["actual"] += np.where(counted, np.maximum(picos, 0), 0)
+    states["latest"] = np.where(anomalous, windows, states["latest"])
+    states["score"] = np.where(states["open"], np.maximum(states["score"], score), states["score"])
+    doubled = (states["actual"] - states["expected"]) >= 2 * states["reported"]
+    speaks = anomalous & (opened | ~states["published"] | doubled)
+    findings = [
+        _finding(states, int(row), "updated" if states["published"][row] else "opened", int(windows[row]), detector)
+        for row in np.flatnonzero(speaks)
+    ]
+    return sorted([*closed, *findings], key=lambda finding: finding.position)
+
+
+def close_calm(states: np.ndarray, windows: np.ndarray, detector: Detector) -> list[Finding]:
+    """Close the incidents that have been calm for long enough at `windows`, the number of the window that closes.
+
+    `observe` does it for the members it is given; call it with the watermark's window for members that send nothing
+    any more. An incident whose opening was held back closes without a word.
+    """
+    over = states["open"] & (windows - states["latest"] > detector.policy.calm_windows)
+    findings = [
+        _finding(states, int(row), "closed", int(windows[row]), detector)
+        for row in np.flatnonzero(over & states["published"])
+    ]
+    states["open"] &= ~over
+    states["published"] &= ~over
+    return findings
+
+
+def publish(states: np.ndarray, findings: Sequence[Finding], room: int) -> tuple[list[Finding], int]:
+    """The storm limit: let at most `room` openings through, those with the greatest excess, and everything else.
+
+    An opening that is held back stays open unpublished, and is offered again with its member's next anomalous window.
+
+    Returns:
+        the findings to send, in their order, and how many openings were held back (to be counted and told as one).
+    """
+    openings = sorted((f for f in findings if f.change == "opened"), key=lambda f: (-f.excess, f.position))
+    held = {finding.position for finding in openings[max(room, 0) :]}
+    sent = [finding for finding in findings if not (finding.change == "opened" and finding.position in held)]
+    for finding in sent:
+        if finding.change != "closed":
+            states["published"][finding.position] = True
+            states["reported"][finding.position] = finding.excess
+    return sent, len(held)
+
+
+def _finding(states: np.ndarray, row: int, change: Change, window: int, detector: Detector) -> Finding:
+    state, width = states[row], detector.window_seconds
+    expected, actual = int(state["expected"]), int(state["actual"])
+    since, latest = int(state["since"]), int(state["latest"])
+    an_hour = (actual - expected) * 3_600 // ((latest + 1 - since) * width)
+    return Finding(
+        position=int(row),
+        change=change,
+        severity=_severity(an_hour, detector.policy),
+        window_seconds=width,
+        window=window * width,
+        since=since * width,
+        until=(latest + 1) * width,
+        expected=expected,
+        actual=actual,
+        score=round(float(state["score"]), 3),  # money-free
+    )
+
+
+def _severity(excess_an_hour: int, policy: Policy) -> Severity:
+    if excess_an_hour >= policy.critical_picos:
+        return "critical"
+    return "major" if excess_an_hour >= policy.major_picos else "minor"

@@ -1,0 +1,335 @@
+"""What a member of a dimension normally spends in a window, and how improbable the latest window is. Pure.
+
+One `State` record a member, all members of a call at once (numpy, columnar), O(1) a closed window. Money comes in as
+integers of picodollars and becomes log-spend for statistics only: every float here is money-free, and nothing computed
+here is added to an amount. `expected_picos` rounds an expectation to whole picodollars for people to read.
+
+Two baselines stand beside each other:
+
+- an exponentially weighted level of log spend, there from the first hours;
+- a season: the median of the same hour of the week over five weeks, or, before three weeks are known, of the same hour
+  of the last five days. The band between the hour before and the hour after counts as normal, so that neither summer
+  time nor a ramp that comes a little early is news.
+
+The latest windows are held against them in several ways ("evidence"): means over about 20 minutes, an hour and three
+hours against the level (an exponentially weighted moving average chart, S. W. Roberts 1959: level shifts), the hour's
+mean against the season, the jump from the window before, and the window itself against either baseline. Each way keeps
+a model of its own tail: the 95 % quantile by stochastic approximation (Robbins and Monro 1951) and the mean excess
+beyond it (peaks over threshold with an exponential tail, Pickands 1975; used for streams by Siffer et al., "SPOT",
+KDD 2017). A surprise is -ln of the estimated probability. So a member that bursts every night, or grows every week,
+widens its own tail, and repetition stops being news; no member needs settings of its own.
+
+A window that is missing is not zero: it teaches nothing and proves nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+WEEKS = 5
+_HOURS = WEEKS * 168  # hours of history a member, a ring
+_UNKNOWN = np.iinfo(np.uint16).max
+_RECENT, _RECENT_SEASON = 36, 12  # windows
+_MEANS = (4, 12, 36)  # windows whose mean is held against the level
+_STEPS = 2_048.0  # money-free: steps of the stored log spend per unit of natural log, 0.05 % apart
+
+EVIDENCE = ("mean_20m", "mean_1h", "mean_3h", "season_1h", "step", "window", "window_season", "unit_cost")
+_JOINT = 7
+_HOUR, _THREE_HOURS = 1, 2
+_SEASON, _STEP, _WINDOW, _WINDOW_SEASON, _UNIT = 3, 4, 5, 6, 7
+_FORMAT = 1
+
+State = np.dtype(
+    [
+        ("format", "u1"),
+        ("windows", "u4"),  # closed windows seen
+        ("last", "i8"),  # number of the latest one: start // window_seconds
+        ("level", "f4"),  # money-free: slow average of log spend
+        ("recent", "f4", _RECENT),  # money-free: log spend of the latest windows, a ring by `windows`
+        ("recent_season", "f4", _RECENT_SEASON),  # money-free: their distances from the seasonal band
+        ("recent_deviation", "f4", _RECENT_SEASON),  # money-free: their distances from what was expected
+        (
+            "season",
+            "f4",
+            3,
+        ),  # money-free: medians of the hour before, the latest window's hour, the one after; NaN: none
+        ("season_windows", "u4"),  # windows seen since there is a season
+        ("hour_count", "u1"),  # windows of the current hour so far
+        ("unit_windows", "u4"),  # windows with units
+        ("unit_level", "f4"),  # money-free: slow average of log cost of a unit
+        ("hours", "u2", _HOURS),  # medians of log spend of past hours, by hour number modulo the ring
+        ("size", "f4", (len(EVIDENCE), 2)),  # money-free: usual size of each evidence's distance, up and down
+        ("quantile", "f4", (len(EVIDENCE), 2)),  # money-free: its 95 % quantile
+        ("excess", "f4", (len(EVIDENCE), 2)),  # money-free: mean excess beyond it
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a detector learns; one for all members.
+
+    `window_seconds` is 300 or 3600. `unit_picos` is the spend a window below which differences fade (log(1 + spend /
+    unit)). Memories are in windows. `warm` windows must have been seen before anything is improbable.
+    """
+
+    window_seconds: int = 300
+    unit_picos: int = 10**10
+    level_memory: int = 1_000
+    tail_memory: int = 1_000
+    tail_share: float = 0.05  # money-free: share of windows beyond the tracked quantile
+    cap: float = 10.0  # money-free: no single evidence may say more than this
+    warm: int = 72
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a batch of closed windows says, a row a member.
+
+    `surprise` (n, evidence, 2), -ln of the probability of each evidence upwards and downwards, not capped; 0 within the
+    usual 95 %. Natural logarithms: 9 means one false alarm in 8,000 windows, a month of five minutes. `joint` is their
+    capped sum, for the question "is all of this together unusual"; `instant` the surprise of this one window, as much
+    of it as remains under whichever baseline finds it more normal. `expected` (n,) is log spend, what the season (else
+    the level) had expected; `known_season` (n,) says which.
+    """
+
+    surprise: np.ndarray
+    expected: np.ndarray
+    known_season: np.ndarray
+    cap: float  # money-free
+
+    @property
+    def joint(self) -> np.ndarray:
+        """Capped surprises summed over the evidence: (n, 2), upwards and downwards."""
+        return np.minimum(self.surprise[:, :_JOINT], self.cap).sum(axis=1)
+
+    @property
+    def either(self) -> np.ndarray:
+        """The same with each evidence taken in its more surprising direction: (n,). For series without a good side."""
+        return np.minimum(self.surprise[:, :_JOINT], self.cap).max(axis=2).sum(axis=1)
+
+    @property
+    def sudden(self) -> np.ndarray:
+        """Surprise of a jump to where the member does not usually stand: (n, 2). Both must find it improbable."""
+        return np.minimum(self.surprise[:, _STEP], self._against_usual)
+
+    @property
+    def dearer(self) -> np.ndarray:
+        """Surprise of a unit's cost, where the spend itself stands out of its usual range too: (n, 2)."""
+        return np.where(self._against_usual > 0, self.surprise[:, _UNIT], 0)
+
+    @property
+    def lasting(self) -> np.ndarray:
+        """Surprise of the latest hour and three hours as a whole, against the level and the season: (n, 2)."""
+        means = np.minimum(self.surprise[:, _HOUR], self.surprise[:, _THREE_HOURS])
+        return np.where(self.known_season[:, None], np.minimum(means, self.surprise[:, _SEASON]), means)
+
+    @property
+    def _against_usual(self) -> np.ndarray:
+        return np.where(self.known_season[:, None], self.surprise[:, _WINDOW_SEASON], self.surprise[:, _WINDOW])
+
+
+def new_members(count: int) -> np.ndarray:
+    """States of `count` members that have never been seen: a structured array of dtype `State`."""
+    states = np.zeros(count, dtype=State)
+    states["format"] = _FORMAT
+    states["last"] = -1
+    states["hours"] = _UNKNOWN
+    states["season"] = np.nan
+    return states
+
+
+def split(states: np.ndarray) -> list[bytes]:
+    """Each record of a structured array as bytes, for a table: about 2 KB, most of it five weeks of hours."""
+    size, joined = states.dtype.itemsize, states.tobytes()
+    return [joined[at : at + size] for at in range(0, len(joined), size)]
+
+
+def join(values: Sequence[bytes], dtype: np.dtype) -> np.ndarray:
+    """`split` undone: a writable array of the dtype.
+
+    Raises:
+        ValueError: bytes of another length.
+    """
+    if any(len(value) != dtype.itemsize for value in values):
+        raise ValueError(f"a detector's state has {dtype.itemsize} bytes; rebuild this one from the windows")
+    return np.frombuffer(b"".join(values), dtype=dtype).copy()
+
+
+def refuse_other_format(states: np.ndarray) -> None:
+    """Raises ValueError for states that another version of this module wrote."""
+    if (states["format"] != _FORMAT).any():
+        raise ValueError(f"a detector's state of another format than {_FORMAT}; rebuild it from the windows")
+
+
+def log_spend(picos: np.ndarray, unit_picos: int) -> np.ndarray:
+    """ln(1 + spend / unit), money-free: a statistic. Credits (negative spend) count as nothing spent."""
+    return np.log1p(np.maximum(picos, 0) / unit_picos)
+
+
+def expected_picos(expected: np.ndarray, unit_picos: int) -> np.ndarray:
+    """Log spend as whole picodollars, for people: int64 (n,)."""
+    return np.rint(np.expm1(np.minimum(expected, 36.0)) * unit_picos).clip(0, 2**62).astype(np.int64)
+
+
+def observe(
+    states: np.ndarray, windows: np.ndarray, picos: np.ndarray, units: np.ndarray, setting: Setting
+) -> Evidence:
+    """Take one closed window of each member: judge it by what was known before, then learn it.
+
+    Args:
+        states: dtype `State`, shape (n,); changed in place.
+        windows: int64 (n,), number of the window: start // window_seconds, UTC.
+        picos: int64 (n,), spend in it.
+        units: int64 (n,), what the spend bought, tokens or else calls; 0: not known.
+
+    Raises:
+        ValueError: a window is not later than the member's latest: a closed window is judged once.
+    """
+    if (windows <= states["last"]).any():
+        raise ValueError("a window that is not later than the member's latest: each closed window is judged once")
+    spend = log_spend(picos, setting.unit_picos).astype(np.float32)
+    first = states["windows"] == 0
+    states["level"] = np.where(first, spend, states["level"])
+    _turn_hours(states, windows, setting)
+
+    seen = states["windows"] + 1
+    level = states["level"].copy()
+    season = states["season"]
+    known = ~np.isnan(season).any(axis=1)
+    low, high = season.min(axis=1), season.max(axis=1)
+    beyond = np.where(known, spend - np.clip(spend, low, high), np.float32(0))
+    expected = np.where(known, _between_hours(season, windows, setting), level)
+    deviation = spend - expected
+    index = np.arange(len(states))
+    step = deviation - _mean_of_latest(states["recent_deviation"], states["windows"], _RECENT_SEASON)
+    states["recent_deviation"][index, states["windows"] % _RECENT_SEASON] = deviation
+    states["recent"][index, states["windows"] % _RECENT] = spend
+    states["recent_season"][index, states["windows"] % _RECENT_SEASON] = beyond
+    distances = np.column_stack(
+        [
+            *(_mean_of_latest(states["recent"], seen, count) - level for count in _MEANS),
+            _mean_of_latest(states["recent_season"], seen, _RECENT_SEASON),
+            step,
+            spend - level,
+            beyond,
+            _unit_cost(states, picos, units, setting),
+        ]
+    )
+    states["season_windows"] += known
+    counts = np.repeat(seen[:, None], len(EVIDENCE), axis=1)
+    counts[:, [_SEASON, _WINDOW_SEASON]] = states["season_windows"][:, None]
+    counts[:, _UNIT] = states["unit_windows"]
+    surprise = _surprise(states, distances, counts, setting)
+    states["level"] = level + _rate(setting.level_memory, seen) * (spend - level)
+    states["hour_count"] += 1
+    states["windows"] = seen
+    states["last"] = windows
+    return Evidence(surprise, expected, known & (states["season_windows"] > setting.warm), setting.cap)
+
+
+def _rate(memory: int, seen: np.ndarray) -> np.ndarray:
+    """Weight of the latest window: half is forgotten after `memory`; a plain mean until then."""
+    return np.maximum(np.float32(1.0 - 0.5 ** (1.0 / memory)), (1.0 / seen).astype(np.float32))  # money-free
+
+
+def _unit_cost(states: np.ndarray, picos: np.ndarray, units: np.ndarray, setting: Setting) -> np.ndarray:
+    """Distance of the log cost of a unit from its slow average (money-free); 0 where no units are known."""
+    known = (units > 0) & (picos > 0)
+    cost = np.log(np.where(known, picos, 1) / np.maximum(units, 1)).astype(np.float32)  # money-free
+    seen = states["unit_windows"] + known
+    level = np.where(states["unit_windows"] == 0, cost, states["unit_level"])
+    distance = np.where(known, cost - level, np.float32(0))
+    states["unit_level"] = level + _rate(setting.level_memory, np.maximum(seen, 1)) * distance
+    states["unit_windows"] = seen
+    return distance
+
+
+def _mean_of_latest(ring: np.ndarray, seen: np.ndarray, count: int) -> np.ndarray:
+    """Mean of the latest `count` values of a ring that has just taken value number `seen`, or of all there are."""
+    size = ring.shape[1]
+    age = (seen[:, None] - 1 - np.arange(size)) % size
+    known = np.minimum(seen, count)
+    total = np.where(age < known[:, None], ring, np.float32(0)).sum(axis=1)
+    return total / np.maximum(known, 1).astype(np.float32)
+
+
+def _surprise(states: np.ndarray, distances: np.ndarray, counts: np.ndarray, setting: Setting) -> np.ndarray:
+    """-ln of the probability of each distance, up and down (n, evidence, 2), by the member's tails; then learn them."""
+    distance = np.maximum(np.stack([distances, -distances], axis=2), 0).astype(np.float32)
+    share, count = np.float32(setting.tail_share), np.maximum(counts, 1).astype(np.float32)[:, :, None]
+    size, quantile, mean = states["size"], states["quantile"], states["excess"]
+    least = np.maximum(mean, np.float32(0.1) * np.maximum(quantile, size)) + np.float32(1e-6)  # money-free
+    over = distance > quantile
+    excess = np.where(over, distance - quantile, np.float32(0))
+    warm = count > setting.warm
+    surprise = np.where(over & warm, excess / least - np.log(share), np.float32(0))
+
+    # One wild window may widen a tail, not burst it: what is learned from it is bounded.
+    size = size + _rate(setting.tail_memory, count) * (distance - size)
+    step = np.maximum(size, np.float32(1e-6)) * np.maximum(np.float32(0.05), np.float32(3) / count)  # money-free
+    beyond = _rate(max(1, round(setting.tail_memory * setting.tail_share)), np.maximum(1, count * share))
+    learned = mean + beyond * (np.minimum(excess, 8 * least) - mean)
+    states["size"] = size
+    states["quantile"] = np.maximum(quantile + step * (over - share), np.float32(0))
+    states["excess"] = np.where(over, learned, mean)
+    return surprise
+
+
+def _turn_hours(states: np.ndarray, windows: np.ndarray, setting: Setting) -> None:
+    """Close the hour of members whose window begins another one, and look up the season of the hour that begins."""
+    per_hour = 3_600 // setting.window_seconds
+    hour = windows // per_hour
+    before = np.where(states["last"] < 0, hour - 1, states["last"] // per_hour)
+    rows = np.flatnonzero(hour != before)
+    if not len(rows):
+        return
+    some = states[rows]
+    index = np.arange(len(rows))
+    median = _hour_median(some)
+    some["hours"][index, before[rows] % _HOURS] = np.where(some["hour_count"] > 0, median, _UNKNOWN)
+    skipped = np.minimum(hour[rows] - before[rows], _HOURS)
+    for row in np.flatnonzero(skipped > 1):  # hours without a window: what stands in their place is five weeks old
+        some["hours"][row, (before[rows[row]] + np.arange(1, skipped[row])) % _HOURS] = _UNKNOWN
+    some["season"] = _season(some["hours"], hour[rows])
+    some["hour_count"] = 0
+    states[rows] = some
+
+
+def _between_hours(season: np.ndarray, windows: np.ndarray, setting: Setting) -> np.ndarray:
+    """The season at the middle of each window: straight lines between the middles of the hours."""
+    per_hour = 3_600 // setting.window_seconds
+    offset = ((windows % per_hour + 0.5) / per_hour - 0.5).astype(np.float32)  # money-free: -0.5 to 0.5 of an hour
+    other = np.where(offset < 0, season[:, 0], season[:, 2])
+    return season[:, 1] + np.abs(offset) * (other - season[:, 1])
+
+
+def _hour_median(states: np.ndarray) -> np.ndarray:
+    """Median of the latest `hour_count` windows, as it is stored: uint16 (n,)."""
+    age = (states["windows"].astype(np.int64)[:, None] - 1 - np.arange(_RECENT)) % _RECENT
+    inside = np.where(age < states["hour_count"][:, None], states["recent"], np.float32(np.inf))
+    ordered = np.sort(inside, axis=1)
+    index, count = np.arange(len(states)), np.maximum(states["hour_count"], 1).astype(np.int64)
+    middle = (ordered[index, (count - 1) // 2] + ordered[index, count // 2]) / np.float32(2)
+    return np.rint(np.minimum(middle * np.float32(_STEPS), _UNKNOWN - 1)).astype(np.uint16)
+
+
+def _season(hours: np.ndarray, hour: np.ndarray) -> np.ndarray:
+    """Usual log spend of the hour before, the hour and the hour after: float32 (n, 3), NaN where history is short."""
+    medians = np.full((len(hour), 3), np.nan, dtype=np.float32)
+    for place, shift in enumerate((-1, 0, 1)):
+        weekly, weeks = _median_of(hours, hour + shift, 168, WEEKS - 1)
+        daily, days = _median_of(hours, hour + shift, 24, 5)
+        medians[:, place] = np.where(weeks >= 3, weekly, np.where(days >= 2, daily, np.nan))
+    return medians
+
+
+def _median_of(hours: np.ndarray, hour: np.ndarray, apart: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Median of the known ones of `count` past hours `apart` from each other, and how many are known."""
+    at = (hour[:, None] - apart * np.arange(1, count + 1)) % _HOURS
+    ordered = np.sort(np.take_along_axis(hours, at, axis=1), axis=1)  # unknown ones sort last
+    known = (ordered != _UNKNOWN).sum(axis=1)
+    index, last = np.arange(len(hour)), np.maximum(known, 1)
+    middle = ordered[index, (last - 1) // 2].astype(np.float32) + ordered[index, last // 2]
+    return middle / np.float32(2 * _STEPS), known
