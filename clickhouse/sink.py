@@ -178,6 +178,7 @@ class Sink:
                 "heartbeat.interval.ms": int(settings.session_timeout_seconds * 1000 / 6),
                 "partition.assignment.strategy": "range",
                 "queued.min.messages": 4,
+                "enable.partition.eof": False,
                 "max.poll.interval.ms": 86_400_000,  # waiting for ClickHouse is no reason to leave the group
             },
         )

@@ -57,6 +57,17 @@ class Header:
         """Dead letters of all reasons."""
         return sum(len(offsets) for offsets in self.dead_letters.values())
 
+    def beyond(self, mark: int) -> "Header":
+        """What it says about the offsets beyond `mark`; the row count is left as it is."""
+        return replace(
+            self,
+            first=max(self.first, mark + 1),
+            duplicates=self.duplicates[self.duplicates > mark],
+            dead_letters={
+                reason: left for reason, offsets in self.dead_letters.items() if len(left := offsets[offsets > mark])
+            },
+        )
+
     def to_kafka(self) -> list[tuple[str, bytes]]:
         """As Kafka headers, all text."""
         pairs = {
@@ -187,15 +198,7 @@ def trim(block: Block, mark: int | None) -> tuple[Block | None, int]:
         return None, mark
     batch = block.batch
     kept = batch.filter(pc.greater(batch.column("source_offset"), mark))
-    trimmed = replace(
-        header,
-        first=mark + 1,
-        rows=kept.num_rows,
-        duplicates=header.duplicates[header.duplicates > mark],
-        dead_letters={
-            reason: left for reason, offsets in header.dead_letters.items() if len(left := offsets[offsets > mark])
-        },
-    )
+    trimmed = replace(header.beyond(mark), rows=kept.num_rows)
     return Block(trimmed, write(kept)), header.last
 
 

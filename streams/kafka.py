@@ -74,7 +74,7 @@ def topic_ids(settings: Settings, *names: str) -> dict[str, str]:
 
 
 def reader(settings: Settings, group: str = "spendstream-reader", **config: Any) -> Consumer:
-    """A consumer that commits nothing and reads only where it is told to."""
+    """A consumer that commits nothing, reads only where it is told to, and says where a partition ends."""
     return Consumer(
         {
             **client_config(settings),
@@ -86,6 +86,7 @@ def reader(settings: Settings, group: str = "spendstream-reader", **config: Any)
             "queued.max.messages.kbytes": 128 << 10,
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 100,
+            "enable.partition.eof": True,
             **config,
         }
     )
@@ -113,11 +114,9 @@ def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
         while time.monotonic() < deadline:
             for message in consumer.consume(1, 0.1):
                 error = message.error()
-                if error is not None:
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise Unreachable(f"{topic} partition {partition}: {error.str()}")
-            _, end = consumer.get_watermark_offsets(where, cached=True)
-            if end >= listed:
-                return start, end
+                return start, consumer.get_watermark_offsets(where, cached=True)[1]
     finally:
         consumer.unassign()
     raise Unreachable(f"{topic} partition {partition}: the broker does not say where it ends")
@@ -138,6 +137,8 @@ def read_range(consumer: Consumer, topic: str, partition: int, start: int, end: 
             messages = consumer.consume(500, 0.2)
             for message in messages:
                 error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    continue
                 if error is not None:
                     raise Halt(f"{topic} partition {partition} at offset {position}: {error.str()}")
                 offset = message.offset()

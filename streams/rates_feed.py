@@ -7,7 +7,7 @@ before the first event is priced; a change takes effect within a second.
 import logging
 import threading
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from streams import topics
 from streams.errors import SpendError
@@ -67,7 +67,8 @@ class RatesFeed:
                 continue
             error = message.error()
             if error is not None:
-                log.error("spend.rates: %s", error.str())
+                if error.code() != KafkaError._PARTITION_EOF:
+                    log.error("spend.rates: %s", error.str())
                 continue
             before = dict(self._from_topic)
             self._take(message.key(), message.value())

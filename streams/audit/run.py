@@ -55,10 +55,11 @@ def audit(settings: Settings, table: RateTable, writers: WriterSchemas, wait_sec
         total, done = sum(p.end - p.start for p in partitions), 0
         deadline = time.monotonic() + wait_seconds
         for partition in partitions:
+            unknown = _unknown_schemas(consumer, log_id, partition.number)
             one = _PartitionAudit(
                 partition=partition,
                 log_id=log_id,
-                oracle=Oracle(decoder, prices, settings.dedup_horizon),
+                oracle=Oracle(decoder, prices, settings.dedup_horizon, unknown),
                 horizon=settings.dedup_horizon,
                 version=table.version,
                 kept_since_us=int(np.datetime64(since, "us").astype(np.int64)),
@@ -152,18 +153,13 @@ class _PartitionAudit:
 
     def compare_decisions(self, consumer: Consumer) -> None:
         """Compare each duplicate and dead letter with what the headers of the blocks on spend.priced say."""
-        number = self.partition.number
-        begin, end = watermarks(consumer, topics.PRICED, number)
         said: dict[str, list[np.ndarray]] = {}
         since: int | None = None
         mark: int | None = None
-        for message in read_range(consumer, topics.PRICED, number, begin, end):
-            header = Header.from_kafka(message.headers())  # type: ignore[arg-type]
-            if header.log_id != self.log_id:
-                continue
+        for header in _headers(consumer, self.log_id, self.partition.number):
             since = header.first if since is None else since
             for reason, offsets in {"": header.duplicates, **header.dead_letters}.items():
-                said.setdefault(reason, []).append(offsets if mark is None else offsets[offsets > mark])
+                said.setdefault(reason, []).append(offsets)
             mark = header.last if mark is None else max(mark, header.last)
         if since is None or mark is None:
             return
@@ -173,3 +169,23 @@ class _PartitionAudit:
             one, other = (np.concatenate([np.empty(0, np.int64), *some.get(reason, [])]) for some in (ours, said))
             differing = np.setxor1d(one, other)
             self.partition.undecided += int(((differing >= low) & (differing < high)).sum())
+
+
+def _headers(consumer: Consumer, log_id: str, partition: int) -> Iterator[Header]:
+    """What the blocks of a partition say first about each offset of a log, in their order."""
+    mark = -1
+    begin, end = watermarks(consumer, topics.PRICED, partition)
+    for message in read_range(consumer, topics.PRICED, partition, begin, end):
+        header = Header.from_kafka(message.headers())  # type: ignore[arg-type]
+        if header.log_id == log_id:
+            yield header.beyond(mark)
+            mark = max(mark, header.last)
+
+
+def _unknown_schemas(consumer: Consumer, log_id: str, partition: int) -> set[int]:
+    """Offsets whose schema was in no registry as they were decided."""
+    return {
+        int(offset)
+        for header in _headers(consumer, log_id, partition)
+        for offset in header.dead_letters.get("unknown_schema", ())
+    }

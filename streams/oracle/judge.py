@@ -1,5 +1,6 @@
 """The oracle's judgement of a partition: accepted with its cost, a repeat, or a dead letter with its reason."""
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,9 +91,12 @@ class Oracle:
         decoder: reads records.
         prices: prices events.
         horizon: offsets within which a repeat is dropped.
+        unknown: offsets whose schema nobody knew as they were decided. A schema that is registered later does not
+            change that: the record is counted when it is replayed, at another offset.
     """
 
-    def __init__(self, decoder: Decoder, prices: OraclePrices, horizon: int) -> None:
+    def __init__(self, decoder: Decoder, prices: OraclePrices, horizon: int, unknown: Container[int] = ()) -> None:
+        self._unknown = unknown
         self.accepted = Accepted(horizon)
         self._decoder = decoder
         self._prices = prices
@@ -110,6 +114,8 @@ class Oracle:
         """Take the next record: its offset, Kafka timestamp (microseconds, negative: none) and value."""
         self.records += 1
         try:
+            if offset in self._unknown:
+                raise DeadLetter("unknown_schema")
             reading = self._decoder.read(value)
             check(reading, time_us)
             event = reading.event

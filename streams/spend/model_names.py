@@ -83,9 +83,11 @@ _SUFFIXES: dict[str, str] = {
     # the data may end in "preview" itself, and a month follows: gemini-2.5-flash-native-audio-preview-09-2025.
     "google": rf"-latest|-00\d|-(?:preview|exp)(?:-(?:{_MONTH_DAY}|\d{{2}}-20\d{{2}}|{_DATE}))?"
     rf"|-{_DATE}|-(?:0[1-9]|1[0-2])-20\d{{2}}|@(?:{_DATE}|default|latest|00\d)",
-    # anthropic.claude-sonnet-4-5-20250929-v1:0, amazon.nova-pro-v1:0:300k, mistral.mistral-7b-instruct-v0:2.
-    "aws": rf"(?:-{_DATE})?(?:-v\d)?(?::\d+)?(?::\d+k)?",
-    "mistral": r"-latest|-2\d(?:0[1-9]|1[0-2])|-v0\.\d",
+    # anthropic.claude-sonnet-4-5-20250929-v1:0, amazon.nova-pro-v1:0:300k, mistral.mistral-7b-instruct-v0:2. A second
+    # version is another model: where there is one, the data names it.
+    "aws": rf"(?:-{_DATE})?(?:-v[01])?(?::\d+)?(?::\d+k)?",
+    # magistral-medium-2509. Mistral's versions have prices of their own, and the data names those since 2026.
+    "mistral": r"-latest|-2[3-5](?:0[1-9]|1[0-2])|-v0\.\d",
 }
 _OTHER_SUFFIXES = rf"-{_DATE}|-latest"
 
@@ -110,6 +112,8 @@ ALSO_CALLED: dict[str, str] = {
 
 # Bedrock's inference profiles stand before the maker's name: us.anthropic.claude-..., global.openai.gpt-...
 _PROFILE = re.compile(r"^(?:us-gov|apac|global|us|eu|jp|au|ca|in|sa)\.")
+# The data's ids have two profiles: regional.anthropic.claude-3-5-sonnet-20241022-v2:0.
+_DATA_PROFILE = re.compile(r"^(?:regional|global)\.")
 _COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$")
 
 
@@ -193,7 +197,7 @@ def _accepted(provider: str, model: types.ModelInfo, name: str) -> str | None:
 
 
 def _known_names(model: types.ModelInfo) -> set[str]:
-    names = {model.id.lower()}
+    names = {model.id.lower(), _DATA_PROFILE.sub("", model.id.lower())}
     for clause in _leaves(model.match):
         if isinstance(clause, types.ClauseEquals):
             names.add(clause.equals.lower())

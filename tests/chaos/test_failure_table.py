@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -331,7 +332,8 @@ class TestClickHouseAndTheRest:
         calls.write_text("".join(lines))
         os.mkfifo(half)
         before = sum(ends(stack).values())
-        spawn(stack, "producer", "-m", "streams.cli", "produce", str(half))
+        command = f"cat {half} | {sys.executable} -m streams.cli produce --format csv -"
+        stack.spawn("producer", "sh", "-c", command)
         with half.open("w") as pipe:
             pipe.writelines(lines[: count * 3 // 4])
             pipe.flush()
@@ -395,8 +397,7 @@ class TestClickHouseAndTheRest:
         assert f"offsets {first} to {first + 49} expired unpriced" in await_end(stack, "worker")
         spawn(stack, "worker", child, expired, "worker", "--accept-gap")
         until(lambda: decided(stack), "the worker to go on behind the gap")
-        spawn(stack, "auditor", child, expired, "audit", "--json")
-        report = json.loads(await_end(stack, "auditor"))
+        report = audit(stack, child, expired)
         assert_exact(report)
         assert report["partitions"][0]["start"] == first + 50
         assert [h.first for h in headers(stack.settings, 0) if h.first <= first + 49 <= h.last] == [first]
