@@ -83,6 +83,16 @@ def read_progress(client: Client, block_log_id: str, log_id: str, partition: int
     return progress, int(since)
 
 
+def was_inserted_otherwise(client: Client, block_log_id: str, log_id: str) -> bool:
+    """Whether events of this log were inserted from another priced log: their tokens would not be known again."""
+    found = client.query(
+        "SELECT count() FROM progress "
+        "WHERE log_id = {log:String} AND priced_log_id != {block_log:String} AND block_offset >= 0",
+        parameters={"block_log": block_log_id, "log": log_id},
+    ).result_rows
+    return bool(found[0][0])
+
+
 def write_progress(client: Client, progress: Progress, now: datetime) -> None:
     """Add a progress row; the greatest block offset counts."""
     row = {

@@ -13,16 +13,18 @@ import os
 import queue
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from clickhouse.client import connect
 from clickhouse.insert_settings import TOKEN_WINDOW, insert_settings
-from clickhouse.progress import Progress, read_progress, write_progress
+from clickhouse.progress import Progress, read_progress, was_inserted_otherwise, write_progress
 from streams import blocks, metrics, topics
 from streams.blocks import Block, Header
 from streams.errors import Halt, SpendError, Unreachable
@@ -31,7 +33,7 @@ from streams.settings import Settings
 
 log = logging.getLogger("spendstream.sink")
 
-_WAITING_BLOCKS = 2  # blocks of a partition read ahead of its inserts
+_WAITING_BYTES = 24 << 20  # of a partition's blocks, read ahead of its inserts; a paused one is fetched again at half
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 _JOIN_SECONDS = 10.0  # given to inserts under way when their partitions are revoked
 _NO_TABLES = (60, 81)  # ClickHouse's UNKNOWN_TABLE and UNKNOWN_DATABASE
@@ -44,8 +46,9 @@ class PartitionSink:
     def __init__(self, settings: Settings, client: Client, progress: Progress, behind: int) -> None:
         """`behind`: blocks up to this offset may have been inserted before."""
         self.partition = progress.partition
-        self.waiting: queue.Queue[Message] = queue.Queue(_WAITING_BLOCKS)
         self.paused = False
+        self._waiting: queue.Queue[Message] = queue.Queue()
+        self._handed = self._taken = 0  # bytes, by the main thread and by this one
         self._settings = settings
         self._client = client
         self._progress = self._written = progress
@@ -54,6 +57,16 @@ class PartitionSink:
         self._revoked = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.partition}", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the blocks that are read and not yet inserted."""
+        return self._handed - self._taken
+
+    def hand_over(self, message: Message) -> None:
+        """Give it the next block."""
+        self._handed += len(message.value() or b"")
+        self._waiting.put(message)
 
     def revoke(self) -> None:
         """Ask the thread to finish the insert under way, write progress and end."""
@@ -67,11 +80,12 @@ class PartitionSink:
         try:
             while not self._revoked.is_set():
                 try:
-                    message = self.waiting.get(timeout=0.2)
+                    message = self._waiting.get(timeout=0.2)
                 except queue.Empty:
                     message = None
                 if message is not None:
                     self._take(message)
+                    self._taken += len(message.value() or b"")
                 if self._progress != self._written and time.monotonic() - self._written_at >= 1.0:
                     self._write_progress()
             if self._progress != self._written:
@@ -130,11 +144,14 @@ class PartitionSink:
         return False
 
     def _confirm(self, block: Block) -> None:
-        """After a repeated insert: are the rows there?
+        """After a repeated insert: are the rows there, save those that were past their retention?
 
         A server that was killed between remembering a token and storing its part would take the repeat for a duplicate.
         """
         header = block.header
+        kept_since = datetime.now(UTC) - timedelta(days=self._settings.raw_retention_days - 1)
+        times = block.batch.column("time")
+        past = pc.sum(pc.less(times, pa.scalar(kept_since.replace(tzinfo=None), times.type))).as_py() or 0
         found = self._client.query(
             """
             SELECT count() FROM usage
@@ -148,7 +165,7 @@ class PartitionSink:
                 "last": header.last,
             },
         ).result_rows[0][0]
-        if found != header.rows:
+        if not header.rows - past <= found <= header.rows:
             raise Halt(
                 f"partition {self.partition}, source offsets {header.first} to {header.last}: ClickHouse says it has "
                 f"the block, but holds {found} of its {header.rows} rows. Mend it with `spendstream repair`"
@@ -177,7 +194,8 @@ class Sink:
                 "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
                 "heartbeat.interval.ms": int(settings.session_timeout_seconds * 1000 / 6),
                 "partition.assignment.strategy": "range",
-                "queued.min.messages": 4,
+                "queued.min.messages": 16,
+                "fetch.queue.backoff.ms": 10,  # by default a full queue is looked at again after a second
                 "enable.partition.eof": False,
                 "max.poll.interval.ms": 86_400_000,  # waiting for ClickHouse is no reason to leave the group
             },
@@ -248,7 +266,13 @@ class Sink:
                 client = connect(self._settings)
                 client.database = self._settings.clickhouse_database
                 progress, since = read_progress(client, block_log_id, log_id, partition)
-                if since is None:  # written before the first insert, so that `since` counts from there
+                if since is None:
+                    if was_inserted_otherwise(client, block_log_id, log_id):
+                        raise Halt(
+                            "spend.priced was made anew and spend.usage was not: its events would be counted a second "
+                            "time. Bring ClickHouse to the new blocks with `spendstream repair`"
+                        )
+                    # written before the first insert, so that `since` counts from there
                     write_progress(client, progress, datetime.now(UTC))
                 return client, progress, since or 0
             except (Unreachable, ClickHouseError, OSError) as exc:
@@ -302,19 +326,14 @@ class Sink:
         part = self._parts.get(message.partition() or 0)
         if part is None:
             return
-        while True:
-            try:
-                part.waiting.put_nowait(message)
-                break
-            except queue.Full:
-                time.sleep(0.002)
-        if part.waiting.full():
+        part.hand_over(message)
+        if part.waiting_bytes >= _WAITING_BYTES:
             self._consumer.pause([TopicPartition(topics.PRICED, part.partition)])
             part.paused = True
 
     def _resume(self) -> None:
         for part in self._parts.values():
-            if part.paused and not part.waiting.full():
+            if part.paused and part.waiting_bytes <= _WAITING_BYTES // 2:
                 self._consumer.resume([TopicPartition(topics.PRICED, part.partition)])
                 part.paused = False
 

@@ -161,6 +161,16 @@ def test_forgotten_tokens_halt_only_where_blocks_wait(stack: Stack, log: PricedL
     assert held(log.settings) == []
 
 
+def test_blocks_that_were_made_anew_of_an_old_log_halt(stack: Stack, log: PricedLog) -> None:
+    log.publish(0, 10)
+    earlier = Progress("spend.priced-before", log.log_id, 0, 4, 9, blocks=5, rows=10)
+    write_progress(database(log.settings), earlier, datetime.now(UTC))
+    ended = sink(stack)
+    assert ended.returncode == 3
+    assert "would be counted a second time" in ended.stderr and "spendstream repair" in ended.stderr
+    assert held(log.settings) == []
+
+
 def test_a_block_that_clickhouse_claims_to_have_without_its_rows_halts(stack: Stack, log: PricedLog) -> None:
     log.publish(0, 10)
     stack.start("sink")
