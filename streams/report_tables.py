@@ -89,7 +89,7 @@ def _reach(report: Report, period: Period) -> str:
 def _breakdown(breakdown: Breakdown, period: Period) -> RenderableType:
     name = NAMES.get(breakdown.dimension, breakdown.dimension)
     table = _table(f"By {name}", period.title)
-    table.add_column(name, overflow="ellipsis", no_wrap=True, min_width=12)
+    table.add_column(name, overflow="fold", min_width=12)  # the one column that may shrink
     for title in ("cost", "share", "change", "calls", "tokens"):
         table.add_column(title, justify="right", no_wrap=True)
     whole = breakdown.total.current.cost

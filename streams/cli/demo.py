@@ -123,9 +123,11 @@ def _summary(conf: Settings, truth: Truth, console: Console) -> bool:
         (f"dead letters: {reason}", sent, dict(dead).get(reason, 0), "kept in spend.dead-letter")
         for reason, sent in truth.dead_letters.items()
     ]
-    table = Table(
-        "record", "sent", "found", "what became of them", title="What was sent", title_justify="left", box=box.SIMPLE
-    )
+    table = Table(title="What was sent", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("record")
+    table.add_column("sent", justify="right")
+    table.add_column("found", justify="right")
+    table.add_column("what became of them")
     for name, sent, there, what in rows:
         table.add_row(name, f"{sent:,}", f"{there:,}" if sent == there else f"[red]{there:,}", what)
     console.print(table)

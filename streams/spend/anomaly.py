@@ -39,13 +39,13 @@ State = np.dtype(
 class Policy:
     """When improbable becomes an incident; one policy for all members of a detector.
 
-    `sudden`, `dearer` and `lasting` are surprises (natural logarithms, see `baseline.Evidence`) that make a score of 1,
-    the threshold.
+    `sudden` and `dearer` are surprises (natural logarithms, see `baseline.Evidence`), `drifted` a cumulative sum, that
+    make a score of 1, the threshold.
     """
 
     sudden: float = 8.0  # money-free
     dearer: float = 10.0  # money-free
-    lasting: float = 8.0  # money-free
+    drifted: float = 20.0  # money-free
     least_change: float = 0.5  # money-free: at least this share above what was expected
     floor_picos: int = 10**12  # excess of one window that is worth an alert
     calm_windows: int = 48  # so many windows without an anomaly close the incident
@@ -67,7 +67,9 @@ class Detector:
 
 FIVE_MINUTES = Detector()
 HOUR = Detector(
-    baseline.Setting(window_seconds=3_600, unit_picos=12 * 10**10, level_memory=336, tail_memory=336, warm=24),
+    baseline.Setting(
+        window_seconds=3_600, unit_picos=12 * 10**10, level_memory=336, offset_memory=48, tail_memory=336, warm=24
+    ),
     Policy(floor_picos=5 * 10**12, calm_windows=12),
 )
 DETECTORS = (FIVE_MINUTES, HOUR)
@@ -152,7 +154,7 @@ def observe(
         [
             evidence.sudden[:, 0] / policy.sudden,
             evidence.dearer[:, 0] / policy.dearer,
-            evidence.lasting[:, 0] / policy.lasting,
+            evidence.drifted / policy.drifted,
         ]
     )
     rise = baseline.log_spend(picos, learning.unit_picos) - evidence.expected  # money-free

@@ -36,7 +36,7 @@ _STEPS = 2_048.0  # money-free: steps of the stored log spend per unit of natura
 
 EVIDENCE = ("mean_20m", "mean_1h", "mean_3h", "season_1h", "step", "window", "window_season", "unit_cost")
 _JOINT = 7
-_HOUR, _THREE_HOURS = 1, 2
+_ALLOWED, _LARGEST, _MOST = 1.0, 4.0, 60.0  # money-free: the cumulative sum's allowance, greatest step and bound
 _SEASON, _STEP, _WINDOW, _WINDOW_SEASON, _UNIT = 3, 4, 5, 6, 7
 _FORMAT = 1
 
@@ -54,6 +54,9 @@ State = np.dtype(
             "f4",
             3,
         ),  # money-free: medians of the hour before, the latest window's hour, the one after; NaN: none
+        ("offset", "f4"),  # money-free: slow average of what the season leaves unexplained: growth
+        ("spread", "f4"),  # money-free: usual size of the distance from what was expected
+        ("drifted", "f4"),  # money-free: cumulative sum of such distances, in spreads: slow shifts upwards
         ("season_windows", "u4"),  # windows seen since there is a season
         ("hour_count", "u1"),  # windows of the current hour so far
         ("unit_windows", "u4"),  # windows with units
@@ -77,6 +80,7 @@ class Setting:
     window_seconds: int = 300
     unit_picos: int = 10**10
     level_memory: int = 1_000
+    offset_memory: int = 576
     tail_memory: int = 1_000
     tail_share: float = 0.05  # money-free: share of windows beyond the tracked quantile
     cap: float = 10.0  # money-free: no single evidence may say more than this
@@ -90,11 +94,14 @@ class Evidence:
     `surprise` (n, evidence, 2), -ln of the probability of each evidence upwards and downwards, not capped; 0 within the
     usual 95 %. Natural logarithms: 9 means one false alarm in 8,000 windows, a month of five minutes. `joint` is their
     capped sum, for the question "is all of this together unusual"; `instant` the surprise of this one window, as much
-    of it as remains under whichever baseline finds it more normal. `expected` (n,) is log spend, what the season (else
+    of it as remains under whichever baseline finds it more normal. `drifted` (n,) is a one-sided cumulative sum (E. S. Page 1954) of the distances from what was expected,
+    in spreads less an allowance of one: it sees what comes slowly, before the tails get used to it; 0 without a season.
+    `expected` (n,) is log spend, what the season (else
     the level) had expected; `known_season` (n,) says which.
     """
 
     surprise: np.ndarray
+    drifted: np.ndarray
     expected: np.ndarray
     known_season: np.ndarray
     cap: float  # money-free
@@ -118,12 +125,6 @@ class Evidence:
     def dearer(self) -> np.ndarray:
         """Surprise of a unit's cost, where the spend itself stands out of its usual range too: (n, 2)."""
         return np.where(self._against_usual > 0, self.surprise[:, _UNIT], 0)
-
-    @property
-    def lasting(self) -> np.ndarray:
-        """Surprise of the latest hour and three hours as a whole, against the level and the season: (n, 2)."""
-        means = np.minimum(self.surprise[:, _HOUR], self.surprise[:, _THREE_HOURS])
-        return np.where(self.known_season[:, None], np.minimum(means, self.surprise[:, _SEASON]), means)
 
     @property
     def _against_usual(self) -> np.ndarray:
@@ -200,7 +201,7 @@ def observe(
     known = ~np.isnan(season).any(axis=1)
     low, high = season.min(axis=1), season.max(axis=1)
     beyond = np.where(known, spend - np.clip(spend, low, high), np.float32(0))
-    expected = np.where(known, _between_hours(season, windows, setting), level)
+    expected = np.where(known, _between_hours(season, windows, setting) + states["offset"], level)
     deviation = spend - expected
     index = np.arange(len(states))
     step = deviation - _mean_of_latest(states["recent_deviation"], states["windows"], _RECENT_SEASON)
@@ -226,12 +227,31 @@ def observe(
     states["hour_count"] += 1
     states["windows"] = seen
     states["last"] = windows
-    return Evidence(surprise, expected, known & (states["season_windows"] > setting.warm), setting.cap)
+    settled = known & (states["season_windows"] > setting.warm)
+    drifted = _drift(states, deviation, known, settled, setting)
+    return Evidence(surprise, drifted, expected, settled, setting.cap)
 
 
 def _rate(memory: int, seen: np.ndarray) -> np.ndarray:
     """Weight of the latest window: half is forgotten after `memory`; a plain mean until then."""
     return np.maximum(np.float32(1.0 - 0.5 ** (1.0 / memory)), (1.0 / seen).astype(np.float32))  # money-free
+
+
+def _drift(
+    states: np.ndarray, deviation: np.ndarray, known: np.ndarray, settled: np.ndarray, setting: Setting
+) -> np.ndarray:
+    """The cumulative sum with this window in it; then learn the spread and the offset."""
+    since = np.maximum(states["season_windows"], 1)
+    spread = np.maximum(states["spread"], np.float32(0.02))  # money-free
+    step = np.clip(deviation / spread, -_LARGEST, _LARGEST).astype(np.float32) - np.float32(_ALLOWED)
+    states["drifted"] = np.where(settled, np.clip(states["drifted"] + step, 0, np.float32(_MOST)), np.float32(0))
+    size = np.abs(deviation)
+    size = np.where(since > 12, np.minimum(size, 3 * spread), size)  # an incident must not hide behind its own spread
+    learned = states["spread"] + _rate(setting.tail_memory, since) * (size - states["spread"])
+    states["spread"] = np.where(known, learned, np.float32(0))
+    moved = np.float32(1 - 0.5 ** (1 / setting.offset_memory)) * deviation  # money-free
+    states["offset"] = np.where(known, states["offset"] + moved, np.float32(0))
+    return states["drifted"].copy()
 
 
 def _unit_cost(states: np.ndarray, picos: np.ndarray, units: np.ndarray, setting: Setting) -> np.ndarray:
