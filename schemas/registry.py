@@ -38,7 +38,7 @@ class Registry:
             ) from exc
         self._schema, self._refusal = Schema, SchemaRegistryError
         parts = urlsplit(url)
-        self._address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # without the password
+        self.address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # without the password
         try:
             self._client = SchemaRegistryClient(
                 {"url": url, "timeout": seconds, "max.retries": 2, "retries.wait.ms": 200}
@@ -68,6 +68,17 @@ class Registry:
         self._unknown[schema_id] = now + _FORGET_UNKNOWN_SECONDS
         return None
 
+    def count(self) -> int:
+        """How many subjects it has.
+
+        Raises:
+            Unreachable: it does not answer, or refuses.
+        """
+        try:
+            return len(self._client.get_subjects())
+        except Exception as exc:  # the client lets its HTTP library's errors through
+            raise self._unreachable(exc) from exc
+
     def register(self, schema: str, subject: str = SUBJECT) -> int:
         """The id of a schema under a subject, registered if it is not there yet.
 
@@ -89,12 +100,12 @@ class Registry:
         except self._refusal as exc:
             if exc.http_status_code >= 500:
                 raise self._unreachable(exc) from exc
-            raise SpendError(f"the schema registry at {self._address} does not take {subject}: {exc}") from exc
+            raise SpendError(f"the schema registry at {self.address} does not take {subject}: {exc}") from exc
         except Exception as exc:
             raise self._unreachable(exc) from exc
 
     def _unreachable(self, exc: Exception) -> Unreachable:
-        return Unreachable(f"the schema registry at {self._address} (SPEND_SCHEMA_REGISTRY_URL): {exc}")
+        return Unreachable(f"the schema registry at {self.address} (SPEND_SCHEMA_REGISTRY_URL): {exc}")
 
 
 def writer_schemas(settings: Settings) -> WriterSchemas:

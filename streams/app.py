@@ -8,7 +8,6 @@ import sys
 from typing import Any
 
 import faust
-import pyarrow as pa
 from faust.types.web import Response
 from faust.web import Request, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -20,7 +19,7 @@ from streams.transport import BatchConsumer, BatchSchema, BatchTransport
 
 log = logging.getLogger("spendstream.worker")
 
-_M_ARENA_MAX = -8  # malloc.h
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h
 
 
 def price_app(settings: Settings, stage: PriceStage) -> faust.App:
@@ -36,7 +35,7 @@ def price_app(settings: Settings, stage: PriceStage) -> faust.App:
         broker_session_timeout=session,
         broker_heartbeat_interval=session / 6,
         broker_request_timeout=600,  # a takeover reads many blocks
-        broker_max_poll_records=20_000,
+        broker_max_poll_records=10_000,
         consumer_max_fetch_size=8 << 20,
         consumer_auto_offset_reset="none",
         topic_allow_declare=False,
@@ -94,11 +93,11 @@ def _tune_interpreter() -> None:
     sys.setswitchinterval(0.0002)
     gc.freeze()  # with the usual thresholds a sixth of the time went into looking for garbage among records
     gc.set_threshold(100_000, 20, 20)
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own allocator kept 150 MB more of what was freed
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it, musl has not
         if mallopt is not None:
-            mallopt(_M_ARENA_MAX, 2)  # an arena a thread keeps what each of them once needed
+            mallopt(_M_ARENA_MAX, 1)  # an arena a thread keeps what each of them once needed
+            mallopt(_M_MMAP_THRESHOLD, 4 << 20)  # larger pieces go back to the system, and leave no gaps
 
 
 def run(app: faust.App) -> None:

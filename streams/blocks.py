@@ -19,6 +19,7 @@ Kafka headers say what it covers, so that a reader can know, trim or skip it wit
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from io import BytesIO
 
 import numpy as np
 import pyarrow as pa
@@ -133,10 +134,10 @@ class Block:
 
 def write(batch: pa.RecordBatch) -> bytes:
     """One record batch as an Arrow IPC stream with lz4 buffers."""
-    sink = pa.BufferOutputStream()
+    sink = BytesIO()  # Arrow's own buffer would have to be copied to become bytes
     with pa.ipc.new_stream(sink, batch.schema, options=_IPC) as writer:
         writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+    return sink.getvalue()
 
 
 def read(value: bytes, columns: list[str] | None = None) -> pa.RecordBatch:

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from clickhouse import migrate
 from clickhouse.client import connect
 from clickhouse.progress import read_progress
-from schemas.registry import writer_schemas
+from schemas.registry import Registry
 from streams.blocks import Header
 from streams.errors import SpendError
 from streams.kafka import admin, read_range, reader, topic_ids, wait_for_brokers, watermarks
@@ -75,9 +75,11 @@ def _topics(settings: Settings) -> Iterator[Finding]:
 
 
 def _schema(settings: Settings) -> Iterator[Finding]:
-    writer_schemas(settings)
-    where = settings.schema_registry_url or "none: Avro single-object encoding"
-    yield Finding("schema", f"registry: {where}")
+    if settings.schema_registry_url is None:
+        yield Finding("schema", "no registry: Avro single-object encoding")
+        return
+    registry = Registry(settings.schema_registry_url)
+    yield Finding("schema", f"{registry.count()} subjects in the registry at {registry.address}")
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -16,8 +16,8 @@ from streams.settings import Settings
 from streams.spend.rates import Rate
 
 
-def read_rates_file(path: Path) -> list[Rate]:
-    """The rates of a file: a YAML list, or a mapping with the list under `rates`.
+def read_rates_file(path: Path, said: str = "SPEND_RATES_FILE") -> list[Rate]:
+    """The rates of a file: a YAML list, or a mapping with the list under `rates`. `said`: who named it, for errors.
 
     Raises:
         SpendError: the file cannot be read, or a rate does not fit; the message names the file, the rate and the field.
@@ -25,16 +25,16 @@ def read_rates_file(path: Path) -> list[Rate]:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise SpendError(f"SPEND_RATES_FILE: cannot read {path}: {exc.strerror}") from exc
+        raise SpendError(f"{said}: cannot read {path}: {exc.strerror}") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise SpendError(f"SPEND_RATES_FILE: {path} is not YAML: {str(exc).splitlines()[0]}") from exc
+        raise SpendError(f"{said}: {path} is not YAML: {str(exc).splitlines()[0]}") from exc
     if isinstance(document, dict) and set(document) == {"rates"}:
         document = document["rates"]
     if document is None:
         return []
     if not isinstance(document, list):
-        raise SpendError(f"SPEND_RATES_FILE: {path} must hold a list of rates, one '- id: ...' each")
-    return [_rate(raw, f"SPEND_RATES_FILE: {path}: rate {number}") for number, raw in enumerate(document, 1)]
+        raise SpendError(f"{said}: {path} must hold a list of rates, one '- id: ...' each")
+    return [_rate(raw, f"{said}: {path}: rate {number}") for number, raw in enumerate(document, 1)]
 
 
 def parse_rate(value: bytes | str) -> Rate:

@@ -70,13 +70,11 @@ class RatesFeed:
                 if error.code() != KafkaError._PARTITION_EOF:
                     log.error("spend.rates: %s", error.str())
                 continue
-            before = dict(self._from_topic)
             self._take(message.key(), message.value())
             try:
                 self.table = self._compile()
             except SpendError as exc:
-                log.error("spend.rates: the rates stay as they were: %s", exc)
-                self._from_topic = before
+                log.error("spend.rates: until this is mended the rates stay as they were: %s", exc)
 
 
 def rates_in_force(settings: Settings) -> RateTable:

@@ -57,6 +57,22 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path(".spend"), description="Local files: the embedded servers' and caches.")
     log_format: str = Field("text", pattern="^(text|json)$", description="Logs as text or as JSON lines.")
 
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _servers(cls, text: str) -> str:
+        for server in text.split(","):
+            host, _, port = server.strip().rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError(f"{server.strip()!r} is not host:port, such as 127.0.0.1:9092")
+        return text
+
+    @field_validator("clickhouse_url")
+    @classmethod
+    def _no_secrets(cls, url: str) -> str:
+        if "@" in url:
+            raise ValueError("holds a user or a password: that is SPEND_CLICKHOUSE_USER and SPEND_CLICKHOUSE_PASSWORD")
+        return url
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
@@ -79,4 +95,6 @@ def settings() -> Settings:
     except ValidationError as exc:
         first = exc.errors()[0]
         name = "SPEND_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise SpendError(f"{name}: {first['msg']} (it is {first.get('input')!r})") from exc
+        said = first["msg"].removeprefix("Value error, ")
+        value = "" if "@" in str(first.get("input")) else f" (it is {first.get('input')!r})"
+        raise SpendError(f"{name}: {said}{value}") from None

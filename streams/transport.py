@@ -36,8 +36,9 @@ from streams.errors import Halt
 
 log = logging.getLogger("spendstream.transport")
 
-BATCH_BYTES = 32 << 20  # a batch is due at this size, so that its block stays well below the topic's greatest message
-HELD_BYTES = 48 << 20  # of values, gathered or in flight; a worker that holds so much fetches nothing
+BATCH_BYTES = 16 << 20  # a batch is due at this size, so that its block stays well below the topic's greatest message
+FETCH_WAIT_MS = 50  # one fetch a broker is under way at a time: while it waits for its partitions, others wait for it
+HELD_BYTES = 32 << 20  # of values, gathered or in flight; a worker that holds so much fetches nothing
 
 RELIED_ON: Mapping[type, tuple[str, ...]] = {
     driver.Consumer: (
@@ -47,6 +48,7 @@ RELIED_ON: Mapping[type, tuple[str, ...]] = {
         "_new_consumer_thread",
         "_commit",
         "on_partitions_revoked",
+        "on_partitions_assigned",
         "perform_seek",
         "seek_wait",
         "assignment",
@@ -117,6 +119,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
 
     async def _fetch_records(self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **more: Any) -> Any:
@@ -171,6 +174,12 @@ class BatchConsumer(driver.Consumer):
         self._partitions = {}
         await super().on_partitions_revoked(revoked)
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Faust asks for no position where nothing is assigned; the stage hears of it all the same."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        if not assigned:
+            await self.perform_seek()
+
     async def perform_seek(self) -> None:
         """Begin where the stage says, after every rebalance."""
         self._epoch += 1
@@ -179,7 +188,7 @@ class BatchConsumer(driver.Consumer):
         tps = {tp for tp in self.assignment() if tp.topic == self.stage.topic}
         try:
             positions = await self.stage.positions(tps, epoch)
-            if epoch == self._epoch:
+            if epoch == self._epoch and positions:
                 await self.seek_wait(dict(positions))
         except Exception as exc:
             if epoch != self._epoch and isinstance(exc, KafkaError):

@@ -6,6 +6,7 @@
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -52,6 +53,7 @@ def build(wanted: Sequence[str] = COMMANDS) -> typer.Typer:
 
 def main() -> None:
     """Run a command; a SpendError ends with its one line and its exit code."""
+    os.putenv("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own allocator keeps 100 MB of what a worker has freed
     logging.getLogger().addHandler(logging.NullHandler())  # librdkafka's lines are for daemons' logs
     try:
         build(sys.argv[1:2] if sys.argv[1:2] and sys.argv[1] in COMMANDS else COMMANDS)()

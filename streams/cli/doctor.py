@@ -35,5 +35,11 @@ def command(
 def _print_settings(conf: Settings) -> None:
     table = Table("variable", "value", "what it is")
     for name, field in Settings.model_fields.items():
-        table.add_row(f"SPEND_{name.upper()}", str(getattr(conf, name)), field.description or "")
+        table.add_row(f"SPEND_{name.upper()}", _without_user(str(getattr(conf, name))), field.description or "")
     Console().print(table)
+
+
+def _without_user(value: str) -> str:
+    """A setting as it may be shown: an address keeps its host and loses its user and password."""
+    scheme, separator, rest = value.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else value

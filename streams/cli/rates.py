@@ -46,7 +46,7 @@ def set_rates(
 ) -> None:
     """Put rates on the topic spend.rates; a rate with an id that is there already takes its place."""
     conf = settings()
-    new = read_rates_file(Path("/dev/stdin") if str(file) == "-" else file)
+    new = read_rates_file(Path("/dev/stdin") if str(file) == "-" else file, "FILE")
     if not new:
         raise SpendError(f"{file}: there is no rate in it")
     kept = {rate_id: rate for rate_id, rate in topic_rates(conf).items() if rate_id not in {rate.id for rate in new}}

@@ -128,31 +128,30 @@ def decide(records: Records, state: PartitionState, writers: WriterSchemas, tabl
     """
     decoded = decode(records.values, writers)
     events, positions, poison = decoded.batch, decoded.positions, decoded.poison
-    del decoded  # tens of megabytes
     keep, refused = check(events, records.times_us[positions])
-    if refused:
-        poison = [*poison, *(_at(p, int(positions[p.position])) for p in refused)]
-        events, positions = events.filter(pa.array(keep)), positions[keep]
+    poison += [Poison(int(positions[p.position]), p.reason, p.detail) for p in refused]
+    rows = np.flatnonzero(keep)  # of the decoded events; all columns are gathered once, at the end
 
-    priced = price(pl.DataFrame(events.select(COLUMNS)), table)
+    priced = price(pl.DataFrame(_only(rows, events.select(COLUMNS))), table)
     problem = priced["problem"]
     if problem.null_count() < len(problem):
         fine = problem.is_null().to_numpy()
-        rows = np.flatnonzero(~fine)
         poison += [
-            Poison(int(positions[r]), problem[int(r)], "its cost is beyond what one event may cost") for r in rows
+            Poison(int(positions[rows[r]]), problem[int(r)], "its cost is beyond what one event may cost")
+            for r in np.flatnonzero(~fine)
         ]
-        events, positions, priced = events.filter(pa.array(fine)), positions[fine], priced.filter(pl.Series(fine))
+        rows, priced = rows[fine], priced.filter(pl.Series(fine))
     state.poison.observe(len(records), len(poison), state.partition)
 
-    offsets = records.offsets[positions]
-    accepted = state.index.accept(fingerprints(events.column("source"), events.column("id")), offsets)
+    offsets = records.offsets[positions[rows]]
+    identities = _only(rows, events.select(["source", "id"]))
+    accepted = state.index.accept(fingerprints(*identities.columns), offsets)
     repeats = offsets[~accepted]
     if len(repeats):
-        events, priced = events.filter(pa.array(accepted)), priced.filter(pl.Series(accepted))
-        offsets, positions = offsets[accepted], positions[accepted]
+        rows, offsets, priced = rows[accepted], offsets[accepted], priced.filter(pl.Series(accepted))
 
-    batch = blocks.assemble(events, _added(priced, state, offsets, records.times_us[positions]))
+    events = _only(rows, events)
+    batch = blocks.assemble(events, _added(priced, state, offsets, records.times_us[positions[rows]]))
     poison.sort(key=lambda p: p.position)
     header = Header(
         log_id=state.log_id,
@@ -176,8 +175,13 @@ def decide(records: Records, state: PartitionState, writers: WriterSchemas, tabl
     )
 
 
-def _at(poison: Poison, position: int) -> Poison:
-    return Poison(position, poison.reason, poison.detail)
+def _only(rows: np.ndarray, events: pa.RecordBatch) -> pa.RecordBatch:
+    """Some rows, ascending, of a batch; the batch itself when that is all of them."""
+    if len(rows) == events.num_rows:
+        return events
+    chosen = np.zeros(events.num_rows, bool)
+    chosen[rows] = True
+    return events.filter(pa.array(chosen))
 
 
 def _added(

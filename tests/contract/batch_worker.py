@@ -81,7 +81,18 @@ def main() -> None:
     folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
     conf = settings()
     setup_logging(conf)
-    app = price_app(conf, NotingStage(folder, **options))  # type: ignore[arg-type]
+    stage = NotingStage(folder, **options)
+    app = price_app(conf, stage)  # type: ignore[arg-type]
+
+    most = 0
+
+    @app.timer(0.05)
+    async def look() -> None:
+        nonlocal most
+        gathered = max((len(p.records) for p in app.consumer._partitions.values()), default=0)  # type: ignore[attr-defined]
+        if gathered > most:
+            most = gathered
+            note(gathered=most)
 
     @app.timer(0.05)
     async def pause() -> None:
@@ -89,7 +100,7 @@ def main() -> None:
         wanted = {TP(options["topic"], int(p)) for p in file.read_text().split()} if file.exists() else set()
         consumer = app.consumer
         paused = set(consumer._paused_partitions)  # type: ignore[attr-defined]
-        if app.rebalancing or wanted == paused:
+        if app.rebalancing or not stage.ready or wanted == paused:
             return
         consumer.resume_partitions(paused - wanted)
         consumer.pause_partitions(wanted - paused)

@@ -184,6 +184,26 @@ def test_it_refuses_while_a_sink_runs_and_waits_for_one_that_was_killed(stack: S
     right(log)
 
 
+def test_it_refuses_beside_a_lone_sink_of_a_lone_partition(stack: Stack) -> None:
+    log = PricedLog(renew(stack, "lone", partitions=1))
+    try:
+        log.publish(0, 10)
+        stack.start("sink")
+        wait_for(lambda: len(held(log.settings)) == 10)
+        assert [cli(stack).returncode for _ in range(2)] == [3, 3]
+    finally:
+        stack.settings = stack.settings.model_copy(update={"partitions": 2})
+
+
+def test_rows_whose_blocks_are_still_to_come_are_not_passed_over(log: PricedLog) -> None:
+    sunk(log)
+    database(log.settings).command(
+        "INSERT INTO usage SELECT * REPLACE(source_offset + 60 AS source_offset) FROM usage WHERE source_partition = 1"
+    )
+    with pytest.raises(Halt, match="partition 1: ClickHouse holds 60 rows beyond the last block"):
+        mended(log.settings)
+
+
 def test_after_tokens_were_forgotten_the_sink_starts_again(stack: Stack, log: PricedLog) -> None:
     client = database(log.settings)
     insert(client, log.settings, log.rows[:10], f"{log.block_log_id}:0:0")

@@ -235,7 +235,7 @@ ZOMBIE = [("decide", 9), ("new worker", 0), ("decide", 19), ("publish", 1)]
 
 @given(log=LOG, steps=st.lists(STEPS, max_size=50))
 @example(log=list(range(60)), steps=[*ZOMBIE, ("publish", 0), ("decide", 20), ("publish", 0), ("worker dies", 0)])
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_dies_every_event_is_counted_once(log: list[int], steps: list[tuple[str, int]]) -> None:
     world = World(log)
     workers, sinks = [Worker(world)], [Sink(world)]

@@ -238,8 +238,6 @@ def test_a_batch_of_anything_equals_the_exact_sum_of_each_event(seed: int) -> No
 
 
 def test_no_token_is_billed_twice_where_cache_writes_are_audio() -> None:
-    billed = call(
-        "openai", "gpt-realtime", input_tokens=1_000, cache_creation_input_tokens=900, audio_input_tokens=900
-    )
+    billed = call("openai", "gpt-realtime", input_tokens=1_000, cache_creation_input_tokens=900, audio_input_tokens=900)
     # 900 audio tokens at $32, the other 100 were written as text at $4, the million
     assert billed.total == (D(32) * 900 + D(4) * 100) / 1_000_000
