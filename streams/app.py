@@ -35,8 +35,8 @@ def price_app(settings: Settings, stage: PriceStage) -> faust.App:
         broker_session_timeout=session,
         broker_heartbeat_interval=session / 6,
         broker_request_timeout=600,  # a takeover reads many blocks
-        broker_max_poll_records=10_000,
-        consumer_max_fetch_size=8 << 20,
+        broker_max_poll_records=20_000,
+        consumer_max_fetch_size=3 << 20,
         consumer_auto_offset_reset="none",
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -97,7 +97,7 @@ def _tune_interpreter() -> None:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it, musl has not
         if mallopt is not None:
             mallopt(_M_ARENA_MAX, 1)  # an arena a thread keeps what each of them once needed
-            mallopt(_M_MMAP_THRESHOLD, 4 << 20)  # larger pieces go back to the system, and leave no gaps
+            mallopt(_M_MMAP_THRESHOLD, 4 << 20)  # larger pieces go back to the system and leave no gaps
 
 
 def run(app: faust.App) -> None:

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     web_host: str = Field("127.0.0.1", description="Address that the worker's and the sink's web listen on.")
     worker_web_port: int = Field(6066, ge=1, le=65535, description="Worker: /metrics, /health, /ready.")
     sink_web_port: int = Field(6067, ge=1, le=65535, description="Sink: /metrics, /health, /ready.")
-    state_dir: Path = Field(Path(".spend"), description="Local files: the embedded servers' and caches.")
+    state_dir: Path = Field(Path(".spend"), description="Local files: the embedded servers' data and all logs of `up`.")
     log_format: str = Field("text", pattern="^(text|json)$", description="Logs as text or as JSON lines.")
 
     @field_validator("kafka_bootstrap_servers")

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Series:
-    """`times` are int64 seconds since the epoch (n,), `values` floats (n,), `windows` first and last record of each label."""
+    """`times` int64 seconds since the epoch (n,), `values` floats (n,), `windows` first and last record of labels."""
 
     name: str
     times: np.ndarray
@@ -50,19 +50,19 @@ def read_corpus(folder: Path) -> list[Series]:
 
 
 def _read(folder: Path, name: str, labels: list[list[str]]) -> Series:
-    path = folder / f"{name}.gz"
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.is_file() else _plain(folder / name)
-    with opened as lines:
-        rows = list(csv.DictReader(lines))
+    rows = list(csv.DictReader(_text(folder, name).splitlines()))
     times = [_seconds(row["timestamp"]) for row in rows]
     spans = [(bisect_left(times, _seconds(first)), bisect_right(times, _seconds(last)) - 1) for first, last in labels]
     return Series(name, np.array(times), np.array([float(row["value"]) for row in rows]), tuple(spans))
 
 
-def _plain(path: Path):  # type: ignore[no-untyped-def]
-    if not path.is_file():
-        raise SpendError(f"{path} is missing, plain or gzipped, though windows.json names it")
-    return path.open(encoding="utf-8")
+def _text(folder: Path, name: str) -> str:
+    packed, plain = folder / f"{name}.gz", folder / name
+    if packed.is_file():
+        return gzip.decompress(packed.read_bytes()).decode()
+    if plain.is_file():
+        return plain.read_text(encoding="utf-8")
+    raise SpendError(f"{plain} is missing, plain or gzipped, though windows.json names it")
 
 
 def _seconds(text: str) -> int:

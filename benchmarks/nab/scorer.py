@@ -114,7 +114,5 @@ def _refuse_disorder(records: int, windows: Sequence[tuple[int, int]]) -> None:
     previous = -1
     for first, last in windows:
         if not previous < first <= last < records:
-            raise ValueError(
-                f"window {first} to {last} of a series of {records} records, after one that ends at {previous}"
-            )
+            raise ValueError(f"window {first} to {last}, of {records} records, after one that ends at {previous}")
         previous = last

@@ -24,9 +24,10 @@ def command(
 ) -> None:
     """Prove that nothing was lost, doubled or priced wrongly.
 
-    Reads all of spend.usage again, one event at a time, with code that shares nothing with the pipeline but the
-    schemas and the rates; compares what must be there with the raw rows, event by event and to the last digit, and the
-    raw rows with the rollups. Ends with 0 when everything is equal, with 1 when anything differs or is not inserted.
+    Reads all of spend.usage again, one event at a time, with code of its own: it shares with the pipeline the schemas
+    and which rate applies to a call, not how events are read, judged, split into buckets, multiplied or rounded.
+    Compares what must be there with the raw rows, event by event and to the last digit, and the raw rows with the
+    rollups. Ends with 0 when everything is equal, with 1 when anything differs or is not inserted.
 
     Rows that were priced under an earlier version of the rates keep their price: they are counted, and are no
     difference. Raw rows whose log is gone (an embedded broker that started empty, records that expired) are checked
@@ -72,7 +73,8 @@ def show(report: Report, console: Console) -> None:
         console.print(line, highlight=False)
     for example in found["examples"]:
         console.print(f"  {example}", style="red", highlight=False)
-    verdict = "everything is equal" if report.ok else "there are differences"
+    unequal = "not everything is inserted yet" if found["pending"] else "there are differences"
+    verdict = "everything is equal" if report.ok else unequal
     console.print(
         f"{'OK' if report.ok else 'NOT OK'}: {found['lost']:,} lost, {found['duplicated']:,} duplicated, "
         f"{found['unpriced']:,} unpriced; {verdict}",

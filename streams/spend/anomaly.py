@@ -2,8 +2,8 @@
 
 `baseline` says how improbable a closed window is; here a policy makes incidents of it. An incident opens when the
 window is improbable, AND well above what was expected, AND the excess is worth money. It is updated each time its
-excess has doubled, and closes after some calm. Only spend above the expected opens an incident: a weekend, a holiday or a
-member that left is not an anomaly of spend. Amounts are integers of picodollars; scores are statistics, money-free.
+excess has doubled, and closes after some calm. Only spend above the expected opens an incident: a weekend, a holiday
+or a member that left is not an anomaly of spend. Amounts are integers of picodollars; scores are money-free.
 
 One record of dtype `State` a member and detector (one detector for five-minute windows, one for hours), so that many
 members are judged in one call and each one's record can live in a table.
@@ -17,6 +17,8 @@ import numpy as np
 
 from streams.spend import baseline
 
+PICOS = 10**12  # picodollars a dollar
+
 Change = Literal["opened", "updated", "closed"]
 Severity = Literal["minor", "major", "critical"]
 
@@ -26,10 +28,10 @@ State = np.dtype(
         ("open", "?"),
         ("published", "?"),  # the opening was not held back by the storm limit
         ("since", "i8"),  # number of the first window of the incident
-        ("latest", "i8"),  # number of the latest window that was anomalous
-        ("expected", "i8"),  # picodollars, summed over the windows from `since` that were above what was expected
-        ("actual", "i8"),
-        ("reported", "i8"),  # excess at the latest publication
+        ("latest", "i8"),  # number of the latest window in which spend was high
+        ("expected", "i8", 2),  # dollars and picodollars, of the windows from `since` that were above what was expected
+        ("actual", "i8", 2),
+        ("reported", "i8"),  # whole dollars of excess at the latest publication
         ("score", "f4"),  # money-free: the greatest score so far
     ]
 )
@@ -40,17 +42,17 @@ class Policy:
     """When improbable becomes an incident; one policy for all members of a detector.
 
     `sudden` and `dearer` are surprises (natural logarithms, see `baseline.Evidence`), `drifted` a cumulative sum, that
-    make a score of 1, the threshold.
+    make a score of 1, the threshold; a `drifted` beyond the sum's bound (60) is a test that is switched off.
     """
 
-    sudden: float = 8.0  # money-free
+    sudden: float = 7.75  # money-free
     dearer: float = 10.0  # money-free
-    drifted: float = 20.0  # money-free
+    drifted: float = 1_000.0  # money-free
     least_change: float = 0.5  # money-free: at least this share above what was expected
-    floor_picos: int = 10**12  # excess of one window that is worth an alert
-    calm_windows: int = 48  # so many windows without an anomaly close the incident
-    major_picos: int = 10 * 10**12  # excess an hour
-    critical_picos: int = 100 * 10**12
+    floor_picos: int = PICOS  # excess of one window that is worth an alert
+    calm_windows: int = 48  # so many windows without high spend close the incident
+    major_picos: int = 10 * PICOS  # excess an hour
+    critical_picos: int = 100 * PICOS
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ HOUR = Detector(
     baseline.Setting(
         window_seconds=3_600, unit_picos=12 * 10**10, level_memory=336, offset_memory=48, tail_memory=336, warm=24
     ),
-    Policy(floor_picos=5 * 10**12, calm_windows=12),
+    Policy(sudden=8.0, drifted=24.0, floor_picos=5 * PICOS),  # money-free
 )
 DETECTORS = (FIVE_MINUTES, HOUR)
 
@@ -81,7 +83,7 @@ class Finding:
 
     `position` is the member's row in the call. Times are seconds since the epoch, UTC: `window` is the start of the
     window that caused the change, `since` the start of the incident's first window, `until` the end of the latest
-    anomalous one. Amounts are picodollars over the incident so far: excess = actual - expected, exactly.
+    high one. Amounts are picodollars over the incident so far: excess = actual - expected, exactly.
     """
 
     position: int
@@ -159,20 +161,24 @@ def observe(
     )
     rise = baseline.log_spend(picos, learning.unit_picos) - evidence.expected  # money-free
     excess = np.maximum(picos, 0) - expected
-    anomalous = (score >= 1) & (rise >= np.log1p(policy.least_change)) & (excess >= policy.floor_picos)
-
-    opened = anomalous & ~states["open"]
-    for name, value in (("since", windows), ("expected", 0), ("actual", 0), ("reported", 0), ("score", 0)):
+    high = (rise >= np.log1p(policy.least_change)) & (excess >= policy.floor_picos)
+    opened = high & (score >= 1) & ~states["open"]
+    for name, value in (("since", windows), ("reported", 0), ("score", 0)):
         states[name] = np.where(opened, value, states[name])
+    for name in ("expected", "actual"):
+        states[name][opened] = 0
     states["published"] &= ~opened
     states["open"] |= opened
     counted = states["open"] & (excess > 0)
-    states["expected"] += np.where(counted, expected, 0)
-    states["actual"] += np.where(counted, np.maximum(picos, 0), 0)
-    states["latest"] = np.where(anomalous, windows, states["latest"])
+    _add(states["expected"], np.where(counted, expected, 0))
+    _add(states["actual"], np.where(counted, np.maximum(picos, 0), 0))
+    # An incident lasts while spend is high, though a level that stays is no longer improbable.
+    lasts = states["open"] & high
+    states["latest"] = np.where(lasts, windows, states["latest"])
     states["score"] = np.where(states["open"], np.maximum(states["score"], score), states["score"])
-    doubled = (states["actual"] - states["expected"]) >= 2 * states["reported"]
-    speaks = anomalous & (opened | ~states["published"] | doubled)
+    dollars = states["actual"][:, 0] - states["expected"][:, 0]
+    doubled = dollars >= 2 * np.maximum(states["reported"], 1)
+    speaks = lasts & (opened | ~states["published"] | doubled)
     findings = [
         _finding(states, int(row), "updated" if states["published"][row] else "opened", int(windows[row]), detector)
         for row in np.flatnonzero(speaks)
@@ -199,7 +205,7 @@ def close_calm(states: np.ndarray, windows: np.ndarray, detector: Detector) -> l
 def publish(states: np.ndarray, findings: Sequence[Finding], room: int) -> tuple[list[Finding], int]:
     """The storm limit: let at most `room` openings through, those with the greatest excess, and everything else.
 
-    An opening that is held back stays open unpublished, and is offered again with its member's next anomalous window.
+    An opening that is held back stays open unpublished, and is offered again with its member's next high window.
 
     Returns:
         the findings to send, in their order, and how many openings were held back (to be counted and told as one).
@@ -210,13 +216,20 @@ def publish(states: np.ndarray, findings: Sequence[Finding], room: int) -> tuple
     for finding in sent:
         if finding.change != "closed":
             states["published"][finding.position] = True
-            states["reported"][finding.position] = finding.excess
+            states["reported"][finding.position] = finding.excess // PICOS
     return sent, len(held)
+
+
+def _add(sums: np.ndarray, picos: np.ndarray) -> None:
+    """Add to sums (n, 2) of dollars and picodollars, in place: an int64 of picodollars ends at nine million dollars."""
+    carried = sums[:, 1] + picos % PICOS
+    sums[:, 0] += picos // PICOS + carried // PICOS
+    sums[:, 1] = carried % PICOS
 
 
 def _finding(states: np.ndarray, row: int, change: Change, window: int, detector: Detector) -> Finding:
     state, width = states[row], detector.window_seconds
-    expected, actual = int(state["expected"]), int(state["actual"])
+    expected, actual = (int(state[name][0]) * PICOS + int(state[name][1]) for name in ("expected", "actual"))
     since, latest = int(state["since"]), int(state["latest"])
     an_hour = (actual - expected) * 3_600 // ((latest + 1 - since) * width)
     return Finding(

@@ -7,17 +7,18 @@ here is added to an amount. `expected_picos` rounds an expectation to whole pico
 Two baselines stand beside each other:
 
 - an exponentially weighted level of log spend, there from the first hours;
-- a season: the median of the same hour of the week over five weeks, or, before three weeks are known, of the same hour
-  of the last five days. The band between the hour before and the hour after counts as normal, so that neither summer
-  time nor a ramp that comes a little early is news.
+- a season: the median of the same hour of the week over the last four weeks, or, in the first week, of the same hour of
+  the last five days. The band between the hour before and the hour after counts as normal, so that neither summer time
+  nor a ramp that comes a little early is news. What the season has lately left unexplained moves what is expected, so
+  growth that repeats is expected.
 
-The latest windows are held against them in several ways ("evidence"): means over about 20 minutes, an hour and three
-hours against the level (an exponentially weighted moving average chart, S. W. Roberts 1959: level shifts), the hour's
-mean against the season, the jump from the window before, and the window itself against either baseline. Each way keeps
-a model of its own tail: the 95 % quantile by stochastic approximation (Robbins and Monro 1951) and the mean excess
-beyond it (peaks over threshold with an exponential tail, Pickands 1975; used for streams by Siffer et al., "SPOT",
-KDD 2017). A surprise is -ln of the estimated probability. So a member that bursts every night, or grows every week,
-widens its own tail, and repetition stops being news; no member needs settings of its own.
+The latest windows are held against them in several ways ("evidence"): means of the latest 4, 12 and 36 windows against
+the level (level shifts), of 12 against the season, the step from the twelve windows before, the window itself against
+either baseline, and the cost of a unit against its own level. Each way keeps a model of its own tail: the 95 % quantile
+by stochastic approximation (Robbins and Monro 1951) and the mean excess beyond it (peaks over threshold with an
+exponential tail, Pickands 1975; on streams Siffer et al., "SPOT", KDD 2017). A surprise is -ln of the estimated
+probability. So a member that bursts every night widens its own tail, and repetition stops being news; no member needs
+settings of its own. Beside the tails runs a cumulative sum, for what comes too slowly to be in any tail.
 
 A window that is missing is not zero: it teaches nothing and proves nothing.
 """
@@ -34,7 +35,7 @@ _RECENT, _RECENT_SEASON = 36, 12  # windows
 _MEANS = (4, 12, 36)  # windows whose mean is held against the level
 _STEPS = 2_048.0  # money-free: steps of the stored log spend per unit of natural log, 0.05 % apart
 
-EVIDENCE = ("mean_20m", "mean_1h", "mean_3h", "season_1h", "step", "window", "window_season", "unit_cost")
+EVIDENCE = ("mean_4", "mean_12", "mean_36", "season_12", "step", "window", "window_season", "unit_cost")
 _JOINT = 7
 _ALLOWED, _LARGEST, _MOST = 1.0, 4.0, 60.0  # money-free: the cumulative sum's allowance, greatest step and bound
 _SEASON, _STEP, _WINDOW, _WINDOW_SEASON, _UNIT = 3, 4, 5, 6, 7
@@ -91,13 +92,11 @@ class Setting:
 class Evidence:
     """What a batch of closed windows says, a row a member.
 
-    `surprise` (n, evidence, 2), -ln of the probability of each evidence upwards and downwards, not capped; 0 within the
-    usual 95 %. Natural logarithms: 9 means one false alarm in 8,000 windows, a month of five minutes. `joint` is their
-    capped sum, for the question "is all of this together unusual"; `instant` the surprise of this one window, as much
-    of it as remains under whichever baseline finds it more normal. `drifted` (n,) is a one-sided cumulative sum (E. S. Page 1954) of the distances from what was expected,
-    in spreads less an allowance of one: it sees what comes slowly, before the tails get used to it; 0 without a season.
-    `expected` (n,) is log spend, what the season (else
-    the level) had expected; `known_season` (n,) says which.
+    `surprise` (n, evidence, 2) is -ln of the probability of each evidence, upwards and downwards, not capped; 0 within
+    the usual 95 %. Natural logarithms: 9 is one false alarm in 8,000 windows, a month of five minutes. `drifted` (n,)
+    is a one-sided cumulative sum (E. S. Page 1954) of the distances from what was expected, in spreads less an
+    allowance of one; 0 without a season. `expected` (n,) is log spend, what the season (else the level) had expected;
+    `known_season` (n,) says which.
     """
 
     surprise: np.ndarray
@@ -123,8 +122,8 @@ class Evidence:
 
     @property
     def dearer(self) -> np.ndarray:
-        """Surprise of a unit's cost, where the spend itself stands out of its usual range too: (n, 2)."""
-        return np.where(self._against_usual > 0, self.surprise[:, _UNIT], 0)
+        """Surprise of the cost of a unit: (n, 2)."""
+        return self.surprise[:, _UNIT]
 
     @property
     def _against_usual(self) -> np.ndarray:
@@ -249,7 +248,8 @@ def _drift(
     size = np.where(since > 12, np.minimum(size, 3 * spread), size)  # an incident must not hide behind its own spread
     learned = states["spread"] + _rate(setting.tail_memory, since) * (size - states["spread"])
     states["spread"] = np.where(known, learned, np.float32(0))
-    moved = np.float32(1 - 0.5 ** (1 / setting.offset_memory)) * deviation  # money-free
+    bounded = np.clip(deviation, np.float32(-0.3), np.float32(0.3))  # money-free: the first weekend is no decline
+    moved = np.float32(1 - 0.5 ** (1 / setting.offset_memory)) * bounded  # money-free
     states["offset"] = np.where(known, states["offset"] + moved, np.float32(0))
     return states["drifted"].copy()
 
@@ -341,7 +341,7 @@ def _season(hours: np.ndarray, hour: np.ndarray) -> np.ndarray:
     for place, shift in enumerate((-1, 0, 1)):
         weekly, weeks = _median_of(hours, hour + shift, 168, WEEKS - 1)
         daily, days = _median_of(hours, hour + shift, 24, 5)
-        medians[:, place] = np.where(weeks >= 3, weekly, np.where(days >= 2, daily, np.nan))
+        medians[:, place] = np.where(weeks >= 1, weekly, np.where(days >= 2, daily, np.nan))
     return medians
 
 

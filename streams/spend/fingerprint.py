@@ -12,8 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-FINGERPRINT = "murmur3-x64-128/1"  # stamped on cache files: another function makes another name
-
 _SEPARATOR = b"\xff"
 _LONGEST = 512
 _SLICE = 65_536  # rows hashed together: the temporaries stay in the processor's cache

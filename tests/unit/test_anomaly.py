@@ -61,13 +61,13 @@ def test_a_runaway_opens_within_its_first_window_and_says_what_it_cost() -> None
 
 def test_it_is_updated_when_its_excess_has_doubled_and_closes_after_calm() -> None:
     states = known()
-    changes = [f.change for f in watch(states, QUIET, np.full(8, 200.0))]
-    assert changes == ["opened", "updated", "updated", "updated"]  # after 1, 2, 4 and 8 windows
+    changes = [f.change for f in watch(states, QUIET, np.full(9, 200.0))]
+    assert changes == ["opened", "updated", "updated", "updated"]  # about 1, 2, 4 and 8 windows of excess
     calm = FIVE_MINUTES.policy.calm_windows
-    findings = watch(states, QUIET + 8, np.full(calm + 1, 10.0))
+    findings = watch(states, QUIET + 9, np.full(calm + 1, 10.0))
     assert [f.change for f in findings] == ["closed"]
-    assert findings[0].window == (QUIET + 8 + calm) * 300
-    assert findings[0].until == (QUIET + 8) * 300
+    assert findings[0].window == (QUIET + 9 + calm) * 300
+    assert findings[0].until == (QUIET + 9) * 300
     assert not states["open"][0]
 
 
@@ -124,9 +124,8 @@ def test_an_incident_id_is_a_function_of_what_it_is_about() -> None:
 def test_sums_of_an_incident_stay_exact_beyond_nine_million_dollars() -> None:
     states = known(10.0)
     opened = watch(states, QUIET, np.array([5_000_000.25, 5_000_000.25, 5_000_000.25]))
-    assert opened[-1].actual == 2 * (5_000_000 * PICOS + PICOS // 4) or opened[-1].actual == 3 * (
-        5_000_000 * PICOS + PICOS // 4
-    )
+    assert opened[-1].change == "updated"
+    assert opened[-1].actual == 2 * (5_000_000 * PICOS + PICOS // 4)  # told when the excess had doubled
     assert opened[-1].actual > 2**63
 
 
@@ -214,7 +213,7 @@ def test_false_detections_cost_eleven_hundredths_and_less_just_after_a_window() 
 
 
 def test_the_reference_implementations_own_example_has_its_score() -> None:
-    """Two windows of 5 in 100 records, detections at the first's edge, beside it, and 7 on; all weights 1, no probation.
+    """Two windows of 5 in 100 records; detections at the first one's edge, beside it, and 7 on; all weights 1 there.
 
     The benchmark's own test expects -0.9540 with unit weights: 1 for the first window, -1 for the second and the false
     detection's sigmoid at 3 records past a window 4 steps wide, which is what is left here.
