@@ -154,7 +154,8 @@ def _sink(stack: Stack, rows: int, tell: Tell) -> Section:
     section = Section(
         "The sink",
         f"{len(blocks)} blocks of {rows / len(blocks):,.0f} rows on average, "
-        f"{sum(len(block.value) for block in blocks) / rows:.0f} bytes a row, lay in spend.priced; no worker runs. The rows are a backlog of {DAYS} day, so that the views "
+        f"{sum(len(block.value) for block in blocks) / rows:.0f} bytes a row, lay in spend.priced; no worker runs. "
+        f"The rows are a backlog of {DAYS} day, so that the views "
         "have many 15-minute sums to make. From the first rows that a query sees to the last, without the first. Bare "
         f"inserts: the same blocks from memory, {conf.partitions} side by side as in the sink, into a copy of the "
         "table that has no views.",
