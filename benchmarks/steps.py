@@ -101,12 +101,7 @@ def _state() -> PartitionState:
 
 def _calc_price_micros(values: list[bytes]) -> float:
     codec = idiomatic_faust.UsageAvro()
-    events = []
-    for value in values:
-        try:
-            events.append(codec.loads(value))
-        except Exception:
-            continue  # a spoilt record
+    events = [event for event in map(codec.loads, values) if event is not None]
     start = time.perf_counter()
     for event in events:
         idiomatic_faust.price(event)

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import struct
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,17 +135,17 @@ class Connection:
             yield held or self.query(sql, output_format, counters)
 
     def insert(self, head: str, input_format: str, pieces: Iterable[bytes], counters: Counters) -> None:
-        """Run the INSERT `head` (up to before FORMAT) with data in `input_format`; nothing is written on an error."""
-        insert = self._call(self._handle.send_insert, head, input_format)
-        finished = False
-        try:
+        """Run the INSERT `head` (up to before FORMAT) with data in `input_format`; nothing is written on an error.
+
+        By way of a file: the engine's streaming insert (`send_insert`) says nothing of an error that comes once the
+        data is read, such as a violated constraint, a failing view or a full disk (chDB 4.4).
+        """
+        with tempfile.NamedTemporaryFile(prefix="insert-") as file:
             for piece in pieces:
-                self._call(self._handle.insert_append, insert, piece)
-            finished = True
-            result = self._call(self._handle.insert_done, insert)
-        finally:
-            if not finished:
-                self._handle.insert_cancel(insert)
+                file.write(piece)
+            file.flush()
+            source = f"{head} FROM INFILE {quoted(file.name)} COMPRESSION 'none' FORMAT {input_format}"
+            result = self._call(self._handle.query, source, "Null")
         counters.read_rows = counters.written_rows = counters.result_rows = result.rows_written()
         counters.read_bytes = counters.written_bytes = counters.result_bytes = result.bytes_written()
         counters.seconds = result.elapsed()

@@ -35,7 +35,7 @@ def price_app(settings: Settings, stage: PriceStage) -> faust.App:
         broker_session_timeout=session,
         broker_heartbeat_interval=session / 6,
         broker_request_timeout=600,  # a takeover reads many blocks
-        broker_max_poll_records=20_000,
+        broker_max_poll_records=10_000,
         consumer_max_fetch_size=3 << 20,
         consumer_auto_offset_reset="none",
         topic_allow_declare=False,

@@ -134,7 +134,7 @@ def read_range(consumer: Consumer, topic: str, partition: int, start: int, end: 
     heard = time.monotonic()
     try:
         while position < end:
-            messages = consumer.consume(500, 0.2)
+            messages = consumer.consume(min(500, end - position), 0.2)
             for message in messages:
                 error = message.error()
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:

@@ -30,8 +30,11 @@ SCHEMA = fastavro.parse_schema(json.loads(usage_event_avsc()))
 class UsageAvro(codecs.Codec):
     """A usage event in Avro single-object encoding."""
 
-    def _loads(self, s: bytes) -> dict[str, Any]:
-        return fastavro.schemaless_reader(BytesIO(s[PREFIX_BYTES:]), SCHEMA, None)  # type: ignore[return-value]
+    def _loads(self, s: bytes) -> dict[str, Any] | None:
+        try:
+            return fastavro.schemaless_reader(BytesIO(s[PREFIX_BYTES:]), SCHEMA, None)  # type: ignore[return-value]
+        except Exception:
+            return None  # Faust would end the agent and start it again for each record that does not decode
 
 
 codecs.register("usage_avro", UsageAvro())
@@ -46,6 +49,7 @@ app = faust.App(
     autodiscover=False,
     topic_allow_declare=False,
     topic_disable_leader=True,
+    producer_linger=0.005,
 )
 usage_topic = app.topic(USAGE, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="usage_avro")
 priced_topic = app.topic(RESULTS, key_type=bytes, key_serializer="raw", value_serializer="json")
@@ -55,6 +59,8 @@ priced_topic = app.topic(RESULTS, key_type=bytes, key_serializer="raw", value_se
 async def price_events(events: faust.StreamT) -> None:
     """Price every event and send it on."""
     async for key, event in events.items():
+        if event is None:
+            continue
         cost = price(event)
         await priced_topic.send(key=key, value={"id": event["id"], "model": event["request_model"], "cost": cost})
 

@@ -26,5 +26,6 @@ def command(
     """
     conf = settings()
     setup_logging(conf)
+    conf.state_dir.mkdir(parents=True, exist_ok=True)  # Faust makes its own folder in it
     wait_for_brokers(conf)
     run(price_app(conf, PriceStage(conf, writer_schemas(conf), RatesFeed(conf), accept_gap)))

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Stat = np.float32  # money-free: log spend and what is computed from it
 WEEKS = 5
 _HOURS = WEEKS * 168  # hours of history a member, a ring
 _UNKNOWN = np.iinfo(np.uint16).max
@@ -170,7 +171,7 @@ def log_spend(picos: np.ndarray, unit_picos: int) -> np.ndarray:
 
 def expected_picos(expected: np.ndarray, unit_picos: int) -> np.ndarray:
     """Log spend as whole picodollars, for people: int64 (n,)."""
-    return np.rint(np.expm1(np.minimum(expected, 36.0)) * unit_picos).clip(0, 2**62).astype(np.int64)
+    return np.rint(np.expm1(np.minimum(expected, 36)) * unit_picos).clip(0, 2**62).astype(np.int64)
 
 
 def observe(
@@ -189,7 +190,7 @@ def observe(
     """
     if (windows <= states["last"]).any():
         raise ValueError("a window that is not later than the member's latest: each closed window is judged once")
-    spend = log_spend(picos, setting.unit_picos).astype(np.float32)
+    spend = log_spend(picos, setting.unit_picos).astype(Stat)
     first = states["windows"] == 0
     states["level"] = np.where(first, spend, states["level"])
     _turn_hours(states, windows, setting)
@@ -199,7 +200,7 @@ def observe(
     season = states["season"]
     known = ~np.isnan(season).any(axis=1)
     low, high = season.min(axis=1), season.max(axis=1)
-    beyond = np.where(known, spend - np.clip(spend, low, high), np.float32(0))
+    beyond = np.where(known, spend - np.clip(spend, low, high), Stat(0))
     expected = np.where(known, _between_hours(season, windows, setting) + states["offset"], level)
     deviation = spend - expected
     index = np.arange(len(states))
@@ -233,7 +234,7 @@ def observe(
 
 def _rate(memory: int, seen: np.ndarray) -> np.ndarray:
     """Weight of the latest window: half is forgotten after `memory`; a plain mean until then."""
-    return np.maximum(np.float32(1.0 - 0.5 ** (1.0 / memory)), (1.0 / seen).astype(np.float32))  # money-free
+    return np.maximum(Stat(1.0 - 0.5 ** (1.0 / memory)), (1.0 / seen).astype(Stat))  # money-free
 
 
 def _drift(
@@ -241,26 +242,26 @@ def _drift(
 ) -> np.ndarray:
     """The cumulative sum with this window in it; then learn the spread and the offset."""
     since = np.maximum(states["season_windows"], 1)
-    spread = np.maximum(states["spread"], np.float32(0.02))  # money-free
-    step = np.clip(deviation / spread, -_LARGEST, _LARGEST).astype(np.float32) - np.float32(_ALLOWED)
-    states["drifted"] = np.where(settled, np.clip(states["drifted"] + step, 0, np.float32(_MOST)), np.float32(0))
+    spread = np.maximum(states["spread"], Stat(0.02))  # money-free
+    step = np.clip(deviation / spread, -_LARGEST, _LARGEST).astype(Stat) - Stat(_ALLOWED)
+    states["drifted"] = np.where(settled, np.clip(states["drifted"] + step, 0, Stat(_MOST)), Stat(0))
     size = np.abs(deviation)
     size = np.where(since > 12, np.minimum(size, 3 * spread), size)  # an incident must not hide behind its own spread
     learned = states["spread"] + _rate(setting.tail_memory, since) * (size - states["spread"])
-    states["spread"] = np.where(known, learned, np.float32(0))
-    bounded = np.clip(deviation, np.float32(-0.3), np.float32(0.3))  # money-free: the first weekend is no decline
-    moved = np.float32(1 - 0.5 ** (1 / setting.offset_memory)) * bounded  # money-free
-    states["offset"] = np.where(known, states["offset"] + moved, np.float32(0))
+    states["spread"] = np.where(known, learned, Stat(0))
+    bounded = np.clip(deviation, Stat(-0.3), Stat(0.3))  # money-free: the first weekend is no decline
+    moved = Stat(1 - 0.5 ** (1 / setting.offset_memory)) * bounded  # money-free
+    states["offset"] = np.where(known, states["offset"] + moved, Stat(0))
     return states["drifted"].copy()
 
 
 def _unit_cost(states: np.ndarray, picos: np.ndarray, units: np.ndarray, setting: Setting) -> np.ndarray:
     """Distance of the log cost of a unit from its slow average (money-free); 0 where no units are known."""
     known = (units > 0) & (picos > 0)
-    cost = np.log(np.where(known, picos, 1) / np.maximum(units, 1)).astype(np.float32)  # money-free
+    cost = np.log(np.where(known, picos, 1) / np.maximum(units, 1)).astype(Stat)  # money-free
     seen = states["unit_windows"] + known
     level = np.where(states["unit_windows"] == 0, cost, states["unit_level"])
-    distance = np.where(known, cost - level, np.float32(0))
+    distance = np.where(known, cost - level, Stat(0))
     states["unit_level"] = level + _rate(setting.level_memory, np.maximum(seen, 1)) * distance
     states["unit_windows"] = seen
     return distance
@@ -271,28 +272,28 @@ def _mean_of_latest(ring: np.ndarray, seen: np.ndarray, count: int) -> np.ndarra
     size = ring.shape[1]
     age = (seen[:, None] - 1 - np.arange(size)) % size
     known = np.minimum(seen, count)
-    total = np.where(age < known[:, None], ring, np.float32(0)).sum(axis=1)
-    return total / np.maximum(known, 1).astype(np.float32)
+    total = np.where(age < known[:, None], ring, Stat(0)).sum(axis=1)
+    return total / np.maximum(known, 1).astype(Stat)
 
 
 def _surprise(states: np.ndarray, distances: np.ndarray, counts: np.ndarray, setting: Setting) -> np.ndarray:
     """-ln of the probability of each distance, up and down (n, evidence, 2), by the member's tails; then learn them."""
-    distance = np.maximum(np.stack([distances, -distances], axis=2), 0).astype(np.float32)
-    share, count = np.float32(setting.tail_share), np.maximum(counts, 1).astype(np.float32)[:, :, None]
+    distance = np.maximum(np.stack([distances, -distances], axis=2), 0).astype(Stat)
+    share, count = Stat(setting.tail_share), np.maximum(counts, 1).astype(Stat)[:, :, None]
     size, quantile, mean = states["size"], states["quantile"], states["excess"]
-    least = np.maximum(mean, np.float32(0.1) * np.maximum(quantile, size)) + np.float32(1e-6)  # money-free
+    least = np.maximum(mean, Stat(0.1) * np.maximum(quantile, size)) + Stat(1e-6)  # money-free
     over = distance > quantile
-    excess = np.where(over, distance - quantile, np.float32(0))
+    excess = np.where(over, distance - quantile, Stat(0))
     warm = count > setting.warm
-    surprise = np.where(over & warm, excess / least - np.log(share), np.float32(0))
+    surprise = np.where(over & warm, excess / least - np.log(share), Stat(0))
 
     # One wild window may widen a tail, not burst it: what is learned from it is bounded.
     size = size + _rate(setting.tail_memory, count) * (distance - size)
-    step = np.maximum(size, np.float32(1e-6)) * np.maximum(np.float32(0.05), np.float32(3) / count)  # money-free
+    step = np.maximum(size, Stat(1e-6)) * np.maximum(Stat(0.05), Stat(3) / count)  # money-free
     beyond = _rate(max(1, round(setting.tail_memory * setting.tail_share)), np.maximum(1, count * share))
     learned = mean + beyond * (np.minimum(excess, 8 * least) - mean)
     states["size"] = size
-    states["quantile"] = np.maximum(quantile + step * (over - share), np.float32(0))
+    states["quantile"] = np.maximum(quantile + step * (over - share), Stat(0))
     states["excess"] = np.where(over, learned, mean)
     return surprise
 
@@ -320,7 +321,7 @@ def _turn_hours(states: np.ndarray, windows: np.ndarray, setting: Setting) -> No
 def _between_hours(season: np.ndarray, windows: np.ndarray, setting: Setting) -> np.ndarray:
     """The season at the middle of each window: straight lines between the middles of the hours."""
     per_hour = 3_600 // setting.window_seconds
-    offset = ((windows % per_hour + 0.5) / per_hour - 0.5).astype(np.float32)  # money-free: -0.5 to 0.5 of an hour
+    offset = ((windows % per_hour + 0.5) / per_hour - 0.5).astype(Stat)  # money-free: -0.5 to 0.5 of an hour
     other = np.where(offset < 0, season[:, 0], season[:, 2])
     return season[:, 1] + np.abs(offset) * (other - season[:, 1])
 
@@ -328,16 +329,16 @@ def _between_hours(season: np.ndarray, windows: np.ndarray, setting: Setting) ->
 def _hour_median(states: np.ndarray) -> np.ndarray:
     """Median of the latest `hour_count` windows, as it is stored: uint16 (n,)."""
     age = (states["windows"].astype(np.int64)[:, None] - 1 - np.arange(_RECENT)) % _RECENT
-    inside = np.where(age < states["hour_count"][:, None], states["recent"], np.float32(np.inf))
+    inside = np.where(age < states["hour_count"][:, None], states["recent"], Stat(np.inf))
     ordered = np.sort(inside, axis=1)
     index, count = np.arange(len(states)), np.maximum(states["hour_count"], 1).astype(np.int64)
-    middle = (ordered[index, (count - 1) // 2] + ordered[index, count // 2]) / np.float32(2)
-    return np.rint(np.minimum(middle * np.float32(_STEPS), _UNKNOWN - 1)).astype(np.uint16)
+    middle = (ordered[index, (count - 1) // 2] + ordered[index, count // 2]) / Stat(2)
+    return np.rint(np.minimum(middle * Stat(_STEPS), _UNKNOWN - 1)).astype(np.uint16)
 
 
 def _season(hours: np.ndarray, hour: np.ndarray) -> np.ndarray:
     """Usual log spend of the hour before, the hour and the hour after: float32 (n, 3), NaN where history is short."""
-    medians = np.full((len(hour), 3), np.nan, dtype=np.float32)
+    medians = np.full((len(hour), 3), np.nan, dtype=Stat)
     for place, shift in enumerate((-1, 0, 1)):
         weekly, weeks = _median_of(hours, hour + shift, 168, WEEKS - 1)
         daily, days = _median_of(hours, hour + shift, 24, 5)
@@ -351,5 +352,5 @@ def _median_of(hours: np.ndarray, hour: np.ndarray, apart: int, count: int) -> t
     ordered = np.sort(np.take_along_axis(hours, at, axis=1), axis=1)  # unknown ones sort last
     known = (ordered != _UNKNOWN).sum(axis=1)
     index, last = np.arange(len(hour)), np.maximum(known, 1)
-    middle = ordered[index, (last - 1) // 2].astype(np.float32) + ordered[index, last // 2]
-    return middle / np.float32(2 * _STEPS), known
+    middle = ordered[index, (last - 1) // 2].astype(Stat) + ordered[index, last // 2]
+    return middle / Stat(2 * _STEPS), known

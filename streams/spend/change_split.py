@@ -23,7 +23,8 @@ class Usage:
     """What one model on one service tier used in a period.
 
     `units` are amounts by kind (tokens, or what else the kind is billed by), `costs` picodollars by kind. A kind that
-    costs something without an amount in either period is taken to be billed by the call.
+    costs something without an amount in either period is taken to be billed by the call. Costs without calls
+    (corrections) change as prices do.
     """
 
     model: str
@@ -78,21 +79,24 @@ def split_change(baseline: Sequence[Usage], actual: Sequence[Usage], expected: i
     """
     before, after = _by_group(baseline), _by_group(actual)
     was = sum(usage.cost for usage in baseline)
+    uncalled = sum(usage.cost for usage in baseline if not usage.calls)
     target = was if expected is None else expected
     change = sum(usage.cost for usage in actual) - target
     calls_before, calls_after = sum(u.calls for u in baseline), sum(u.calls for u in actual)
-    if not calls_before or not calls_after or not was:
+    if not calls_before or not calls_after or was == uncalled:
         return Split(change, {cause: change if cause == "volume" else 0 for cause in CAUSES})  # nothing to compare with
-    totals = [Fraction(target), Fraction(was * calls_after, calls_before)]
     groups = {
         key: _Group(before.get(key), after.get(key), calls_before, calls_after) for key in sorted(before.keys() | after)
     }
     shares = _tier_shares_kept(groups)
-    totals.append(calls_after * sum((shares[key] * group.cost_before for key, group in groups.items()), Fraction(0)))
-    totals.append(sum((group.calls_after * group.cost_before for group in groups.values()), Fraction(0)))
-    totals.append(sum((group.cost_with_tokens for group in groups.values()), Fraction(0)))
-    totals.append(sum((group.cost_with_cache for group in groups.values()), Fraction(0)))
-    totals.append(Fraction(sum(usage.cost for usage in actual)))
+    steps = [
+        Fraction((was - uncalled) * calls_after, calls_before),
+        calls_after * _total(shares[key] * group.cost_before for key, group in groups.items()),
+        _total(group.calls_after * group.cost_before for group in groups.values()),
+        _total(group.cost_with_tokens for group in groups.values()),
+        _total(group.cost_with_cache for group in groups.values()),
+    ]
+    totals = [Fraction(target), *(step + uncalled for step in steps), Fraction(target + change)]
     moves = [later - earlier for earlier, later in pairwise(totals)]
     return Split(change, dict(zip(CAUSES, round_to_sum(moves, change), strict=True)))
 
@@ -152,10 +156,9 @@ class _Group:
         self.share_before = Fraction(before.calls if before else 0, calls_before)
         self.calls_after = after.calls if after else 0
         self.share_after = Fraction(self.calls_after, calls_after)
-        old = before if before and before.calls else after
-        new = after if after and after.calls else before
-        if old is None or new is None:
-            raise ValueError("a group without usage")
+        sides = [side for side in (before, after) if side is not None]
+        called = [side for side in sides if side.calls] or sides
+        old, new = called[0], called[-1]
         self.cost_before = Fraction(old.cost, old.calls) if old.calls else Fraction(0)
         self.cost_with_tokens, self.cost_with_cache = self._steps(old, new)
 
@@ -171,8 +174,8 @@ class _Group:
             priced = old if units_old else new
             amount = units_old or units_new
             price[kind] = Fraction(priced.costs.get(kind, 0), amount) if amount else Fraction(0)
-        prompt_old = sum((a_call_old[kind] for kind in kinds if kind in PROMPT), Fraction(0))
-        prompt_new = sum((a_call_new[kind] for kind in kinds if kind in PROMPT), Fraction(0))
+        prompt_old = _total(a_call_old[kind] for kind in kinds if kind in PROMPT)
+        prompt_new = _total(a_call_new[kind] for kind in kinds if kind in PROMPT)
         tokens = cache = Fraction(0)
         for kind in kinds:
             cached = a_call_new[kind] * price[kind]
@@ -185,6 +188,10 @@ def _units(usage: Usage, kind: str, other: Usage) -> int:
     """Amount of a kind; calls where a kind costs something without an amount in either period."""
     by_call = any(side.costs.get(kind, 0) and not side.units.get(kind, 0) for side in (usage, other))
     return usage.calls if by_call else usage.units.get(kind, 0)
+
+
+def _total(parts: Iterable[Fraction]) -> Fraction:
+    return sum(parts, Fraction(0))
 
 
 def _tier_shares_kept(groups: Mapping[tuple[str, str], _Group]) -> dict[tuple[str, str], Fraction]:

@@ -79,11 +79,11 @@ def slope(values: Sequence[int]) -> int:
 def significance(values: Sequence[int]) -> float:  # money-free
     """Two-sided p-value of Kendall's test for a trend, with the correction for ties; 1 for fewer than four days."""
     if len(values) < 4:
-        return 1.0
+        return 1.0  # money-free
     score = sum((values[j] > values[i]) - (values[j] < values[i]) for i, j in _pairs(len(values)))
     variance = Fraction(sum((_variance(group) for group in _seasons(values)), 0), 18)
     if not variance or not score:
-        return 1.0
+        return 1.0  # money-free
     z = (abs(score) - 1) / math.sqrt(variance)  # money-free: continuity correction
     return math.erfc(z / math.sqrt(2))
 

@@ -360,11 +360,11 @@ class TestClickHouseAndTheRest:
         stack.kill("worker")
         traffic.publish(events=400)
         first = marks(stack)[0] + 1
-        expired = f"0:{first + 50}"
+        expired = f"0:{first + 50}"  # the dead letters of the row before are remembered, hence SPEND_POISON_SHARE
         child = str(HERE / "expired.py")
-        spawn(stack, "worker", child, expired, "worker")
+        spawn(stack, "worker", child, expired, "worker", SPEND_POISON_SHARE=1)
         assert f"offsets {first} to {first + 49} expired unpriced" in await_end(stack, "worker")
-        spawn(stack, "worker", child, expired, "worker", "--accept-gap")
+        spawn(stack, "worker", child, expired, "worker", "--accept-gap", SPEND_POISON_SHARE=1)
         until(lambda: decided(stack), "the worker to go on behind the gap")
         report = audit(stack, child, expired)
         assert_exact(report)
@@ -382,15 +382,14 @@ class TestClickHouseAndTheRest:
         with database(stack.settings) as query:
             old = query("SELECT log_id, count(), sum(cost_total) FROM usage GROUP BY log_id")
             stack.kill("broker")
-            stack.start("broker")
-            stack.start("topics")
+            time.sleep(1.0)
+            for name in ("worker", "sink"):
+                assert state(stack, name) != "Z", said(stack, name)
+                stack.kill(name)
+            for name in ("broker", "topics", "worker", "sink"):
+                stack.start(name)
             traffic = Traffic(stack.settings, seed=100)
             traffic.publish(events=800, again=50, poison=5)
-            for name in ("worker", "sink"):
-                if state(stack, name) == "Z":
-                    assert "anew" in said(stack, name)
-                stack.kill(name)
-                begin(stack, name, name)
             report = audit(stack)
             assert_exact(report, traffic)
             [(log, rows, cost)] = old

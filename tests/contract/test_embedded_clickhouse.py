@@ -750,3 +750,11 @@ def test_a_wrong_address_is_said_in_one_line(url: str, error: type[SpendError], 
         connect(Settings(clickhouse_url=url))
     assert "SPEND_CLICKHOUSE_URL" in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+def test_an_insert_that_the_table_refuses_is_an_error(server: Embedded) -> None:
+    client = connect(server.settings)
+    client.command("CREATE TABLE refuses (n Int64, CONSTRAINT small CHECK n < 3) ENGINE = MergeTree ORDER BY n")
+    with pytest.raises(DatabaseError, match="small"):
+        client.raw_insert("refuses", insert_block=b'{"n": 1}\n{"n": 7}\n', fmt="JSONEachRow")
+    assert client.query("SELECT count() FROM refuses").result_rows == [(0,)]

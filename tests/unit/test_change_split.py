@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from streams.spend.change_split import CAUSES, Usage, explain, round_to_sum, split_change
@@ -72,6 +73,11 @@ def test_from_nothing_and_to_nothing_is_volume() -> None:
     assert split_change([BASE], []).parts == only("volume", "-4.50")
 
 
+def test_a_correction_without_calls_is_price() -> None:
+    correction = Usage("big", "correction", 0, {}, {"input": picos("-0.75")})
+    assert split_change([BASE], [BASE, correction]).parts == only("price", "-0.75")
+
+
 def test_an_expectation_of_another_level_scales_the_baseline() -> None:
     split = split_change([BASE], [usage(input=(1_000_000, "6"), output=(100_000, "3"))], expected=picos("2.25"))
     assert split.change == picos("9") - picos("2.25")
@@ -86,17 +92,18 @@ def test_two_rows_for_one_model_and_tier_are_refused() -> None:
         split_change([Usage("big", "standard", -1)], [BASE])
 
 
-amounts = st.fixed_dictionaries(
-    {kind: st.integers(0, 10**9) for kind in ("input", "cache_read", "output", "quantities")}
-)
+KINDS = ("input", "cache_read", "output", "quantities")
+amounts = st.fixed_dictionaries({kind: st.integers(0, 10**9) for kind in KINDS})
+costs = st.fixed_dictionaries({kind: st.integers(-(10**6), 10**15) for kind in KINDS})
 
 
 @st.composite
 def periods(draw: st.DrawFn) -> list[Usage]:
     groups = draw(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), unique=True, max_size=5))
-    return [Usage(m, t, draw(st.integers(0, 10**6)), draw(amounts), draw(amounts)) for m, t in groups]
+    return [Usage(m, t, draw(st.integers(0, 10**6)), draw(amounts), draw(costs)) for m, t in groups]
 
 
+@budget(deadline=None)
 @given(periods(), periods(), st.none() | st.integers(0, 10**15))
 def test_the_parts_sum_to_the_change_to_the_picodollar(
     before: list[Usage], after: list[Usage], expected: int | None
@@ -113,6 +120,7 @@ def test_no_change_has_no_parts(period: list[Usage]) -> None:
     assert not any(split_change(period, period).parts.values())
 
 
+@budget(deadline=None)
 @given(periods(), periods(), st.randoms())
 def test_the_order_of_the_rows_does_not_matter(before: list[Usage], after: list[Usage], random: object) -> None:
     shuffled = list(before)
