@@ -107,13 +107,11 @@ class Evidence:
     cap: float  # money-free
 
     @property
-    def joint(self) -> np.ndarray:
-        """Capped surprises summed over the evidence: (n, 2), upwards and downwards."""
-        return np.minimum(self.surprise[:, :_JOINT], self.cap).sum(axis=1)
-
-    @property
     def either(self) -> np.ndarray:
-        """The same with each evidence taken in its more surprising direction: (n,). For series without a good side."""
+        """All evidence together, for series without a good and a bad side: (n,).
+
+        Capped surprises, each in its more surprising direction, summed; the cost of a unit is not among them.
+        """
         return np.minimum(self.surprise[:, :_JOINT], self.cap).max(axis=2).sum(axis=1)
 
     @property
