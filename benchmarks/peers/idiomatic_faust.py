@@ -49,7 +49,6 @@ app = faust.App(
     autodiscover=False,
     topic_allow_declare=False,
     topic_disable_leader=True,
-    producer_linger=0.005,
 )
 usage_topic = app.topic(USAGE, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="usage_avro")
 priced_topic = app.topic(RESULTS, key_type=bytes, key_serializer="raw", value_serializer="json")
