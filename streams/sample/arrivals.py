@@ -77,7 +77,7 @@ class Demand:
         return Arrivals(time, workload, self._customers(rng, workload, time))
 
     def _times(self, rng: np.random.Generator, workload: int, count: int) -> np.ndarray:
-        gaps = measured().traces[self.org.workloads[workload].gaps].gap_us.draw(rng, count + 1)
+        gaps = measured().traces[self.org.workloads[workload].gaps].gap_us.draw(rng, count + 1) + 1  # never all 0
         reached = np.cumsum(gaps)
         expected = np.concatenate([[0.0], np.cumsum(self.by_hour[workload])])
         at = np.interp(reached[:-1] / reached[-1] * expected[-1], expected, np.arange(len(expected)) * float(HOUR_US))

@@ -97,7 +97,7 @@ def test_an_audit_while_events_arrive_compares_what_there_was_when_it_began(stac
         with UsageProducer(stack.settings) as producer:
             for keys, values in live.encoded(size=20):
                 producer.send_many(keys, values)
-                if over.wait(0.05):
+                if over.wait(0.3):
                     return
 
     thread = threading.Thread(target=send_slowly)
