@@ -43,6 +43,12 @@ def peak_memory(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+def cpu_seconds(pid: int) -> float:
+    """Seconds of processor time, on all cores, that a running process has used."""
+    fields = _lines(f"/proc/{pid}/stat")[0].rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _lines(path: str) -> list[str]:
     file = Path(path)
     return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []

@@ -15,7 +15,7 @@ from confluent_kafka.admin import NewTopic
 
 from benchmarks import latency
 from benchmarks.figures import Figure, Section
-from benchmarks.machine import peak_memory
+from benchmarks.machine import cpu_seconds, peak_memory
 from benchmarks.peers.idiomatic_faust import RESULTS
 from benchmarks.traffic import DAYS, send
 from clickhouse.client import connect
@@ -27,6 +27,7 @@ from streams.kafka import admin, read_range, reader, watermarks
 from streams.settings import Settings
 from streams.supervisor import SERVERS, Stack, on_free_ports
 
+PROCESSES = ("broker", "worker", "sink", "clickhouse")
 PEER_EVENTS = 50_000
 PATIENCE_SECONDS = 120.0  # without progress
 POLL_SECONDS = 0.02
@@ -155,7 +156,7 @@ def _sink(stack: Stack, rows: int, tell: Tell) -> Section:
         "The sink",
         f"{len(blocks)} blocks of {rows / len(blocks):,.0f} rows on average, "
         f"{sum(len(block.value) for block in blocks) / rows:.0f} bytes a row, lay in spend.priced; no worker runs. "
-        f"The rows are a backlog of {DAYS} day, so that the views "
+        f"The rows are those of {DAYS} day of traffic, so that the views "
         "have many 15-minute sums to make. From the first rows that a query sees to the last, without the first. Bare "
         f"inserts: the same blocks from memory, {conf.partitions} side by side as in the sink, into a copy of the "
         "table that has no views.",
@@ -200,13 +201,19 @@ def _whole_way(stack: Stack, events: int, tell: Tell) -> Section:
     stack.start("sink")
     stack.start("worker")
     ready = time.perf_counter()
+    used = {name: -cpu_seconds(stack.pid(name)) for name in PROCESSES}
     samples = count_rows(stack, before + sent.events)
+    for name in PROCESSES:
+        used[name] += cpu_seconds(stack.pid(name))
     section = Section(
         "The whole way, from topic to queryable row",
         f"Worker and sink together; {len(sent.keys):,} more records were in spend.usage before they started, on top of "
         f"the {before:,} rows of the runs before. From the worker's being ready until a query sees the last row.",
     )
     section.rate("topic to row", sent.events / (samples[-1].at - ready), 70_000)
+    for name in PROCESSES:
+        each = f"{used[name] / sent.events * 1e6:.1f} µs"
+        section.figures.append(Figure(f"processor time of the {name}", f"{used[name]:.1f} s", each))
     section.most("worker's most memory", peak_memory(stack.pid("worker")), "MB", 600)
     section.most("sink's most memory", peak_memory(stack.pid("sink")), "MB")
     return section
