@@ -48,11 +48,30 @@ class Settings(BaseSettings):
     poison_window: int = Field(1_000, ge=1, description="measured over this many last records of a partition.")
     rates_file: Path | None = Field(None, description="Own rates, YAML.")
 
+    minute_hours: int = Field(3, ge=1, le=48, description="Hours behind the watermark that minute windows are kept.")
+    quarter_days: int = Field(
+        40, ge=1, le=400, description="Days behind the watermark that quarter-hour windows are kept."
+    )
+    members: int = Field(
+        100_000,
+        ge=100,
+        description="Members of a dimension with windows of their own; further ones are counted as (other).",
+    )
+    anomaly_members: int = Field(
+        20_000, ge=0, description="Members that are watched for anomalies in one windows worker, those that spend most."
+    )
+    alerts_per_hour: int = Field(
+        20, ge=1, description="Anomalies that may open in an hour of event time; the others wait, and are counted."
+    )
+
     timezone: str = Field("UTC", description="IANA time zone that decides the organisation's days and months.")
     currency: str = Field("USD", pattern="^USD$", description="Currency of all figures.")
 
     web_host: str = Field("127.0.0.1", description="Address that the worker's and the sink's web listen on.")
-    worker_web_port: int = Field(6066, ge=1, le=65535, description="Worker: /metrics, /health, /ready.")
+    worker_web_port: int = Field(6066, ge=1, le=65535, description="Worker: /metrics, /health, /ready, /api.")
+    windows_web_port: int = Field(6068, ge=1, le=65535, description="Windows worker: /metrics, /health, /ready.")
+    relay_web_port: int = Field(6069, ge=1, le=65535, description="Relay: /metrics, /health, /ready.")
+    relay_file: Path | None = Field(None, description="Channels that the relay sends alerts to, YAML.")
     sink_web_port: int = Field(6067, ge=1, le=65535, description="Sink: /metrics, /health, /ready.")
     state_dir: Path = Field(Path(".spend"), description="Local files: the embedded servers' data and all logs of `up`.")
     log_format: str = Field("text", pattern="^(text|json)$", description="Logs as text or as JSON lines.")

@@ -12,6 +12,17 @@ USAGE = "spend.usage"
 PRICED = "spend.priced"
 RATES = "spend.rates"
 DEAD_LETTER = "spend.dead-letter"
+TOTALS = "spend.totals"
+WINDOWS = "spend.windows"
+STATE = "spend.state"
+BUDGETS = "spend.budgets"
+BUDGET_STATUS = "spend.budget-status"
+ALERTS = "spend.alerts"
+DELIVERIES = "spend.deliveries"
+PLANNED = "spend.planned"
+
+_BLOCK_BYTES = {"max.message.bytes": str(64 << 20)}
+_COMPACTED = {"cleanup.policy": "compact"}
 
 
 @dataclass(frozen=True)
@@ -30,14 +41,32 @@ TOPICS: tuple[Topic, ...] = (
         PRICED,
         "priced blocks: Arrow IPC streams of one record batch",
         None,
-        {"retention.ms": str(35 * DAY_MS), "max.message.bytes": str(64 << 20)},
+        {"retention.ms": str(35 * DAY_MS), **_BLOCK_BYTES},
     ),
-    Topic(RATES, "own rates as JSON, keyed by rate id", 1, {"cleanup.policy": "compact"}),
+    Topic(RATES, "own rates as JSON, keyed by rate id", 1, _COMPACTED),
     Topic(
         DEAD_LETTER,
         "what could not be read: the original bytes, the reason in headers",
         1,
         # a record that was compressed on spend.usage is larger here
-        {"retention.ms": str(30 * DAY_MS), "max.message.bytes": str(64 << 20)},
+        {"retention.ms": str(30 * DAY_MS), **_BLOCK_BYTES},
     ),
+    Topic(
+        TOTALS,
+        "what each priced block adds to each member's minutes: Arrow IPC streams",
+        None,
+        {"retention.ms": str(7 * DAY_MS), **_BLOCK_BYTES},
+    ),
+    Topic(
+        WINDOWS,
+        "members' minutes, quarters of an hour and days: Arrow IPC streams",
+        None,
+        {"retention.ms": str(7 * DAY_MS), **_BLOCK_BYTES},
+    ),
+    Topic(STATE, "what a windows worker takes over: progress and window chunks", None, {**_COMPACTED, **_BLOCK_BYTES}),
+    Topic(BUDGETS, "budgets as JSON, keyed by budget id", 1, _COMPACTED),
+    Topic(BUDGET_STATUS, "each budget's state as JSON: gateways read it to stop calls", 1, _COMPACTED),
+    Topic(ALERTS, "alerts as CloudEvents, keyed by incident", 1, {"retention.ms": str(30 * DAY_MS)}),
+    Topic(DELIVERIES, "what became of each alert on each channel, as JSON", 1, _COMPACTED),
+    Topic(PLANNED, "planned activity: members whose anomalies are expected, as JSON", 1, _COMPACTED),
 )
