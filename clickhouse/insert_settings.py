@@ -28,6 +28,20 @@ INSERT_SETTINGS: dict[str, str] = {
 # that took it loses nothing.
 REPLICATED_INSERT_SETTINGS: dict[str, str] = {"insert_quorum": "auto"}
 
+# Inserts of the other topics' copies (clickhouse/copy_topics.py): a version says which row counts; no token is needed.
+COPY_SETTINGS: dict[str, str] = {
+    "async_insert": "0",
+    "wait_end_of_query": "1",
+    "insert_deduplicate": "0",
+    "max_partitions_per_insert_block": "0",  # late events change days of many months
+    "optimize_on_insert": "1",  # of a window that came several times, one row is written
+}
+
+
+def copy_settings(clustered: bool) -> dict[str, str]:
+    """Settings of an insert of copies; `clustered`: whether SPEND_CLICKHOUSE_CLUSTER is set."""
+    return {**COPY_SETTINGS, **REPLICATED_INSERT_SETTINGS} if clustered else COPY_SETTINGS
+
 
 def insert_settings(clustered: bool, token: str) -> dict[str, str]:
     """Settings of one insert of a block.

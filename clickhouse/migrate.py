@@ -22,11 +22,15 @@ from streams.settings import Settings
 
 REPLICATED_WINDOW_SECONDS = 35 * 24 * 3600  # as long as spend.priced is kept; ClickHouse's own default is an hour
 
-# Table -> (its retention setting, expression of the row's time), to follow a setting that is changed later.
-RETENTION: dict[str, tuple[str, str]] = {
-    "usage": ("raw_retention_days", "toDateTime(time)"),
-    "usage_15m": ("rollup_retention_days", "time"),
-    "members_15m": ("rollup_retention_days", "time"),
+# Table -> its TTL as ClickHouse writes it, to follow a setting that is changed later.
+RETENTION: dict[str, str] = {
+    "usage": "toDateTime(time) + toIntervalDay($raw_retention_days)",
+    "usage_15m": "time + toIntervalDay($rollup_retention_days)",
+    "members_15m": "time + toIntervalDay($rollup_retention_days)",
+    "windows": "start + toIntervalDay(multiIf(level = 'minute', 3, "
+    "level = 'quarter_hour', $raw_retention_days, $rollup_retention_days))",
+    "alerts": "toDateTime(time) + toIntervalDay($rollup_retention_days)",
+    "deliveries": "toDateTime(at) + toIntervalDay($rollup_retention_days)",
 }
 
 # Says in a sentence what a sink has still to insert, or None when nothing is left.
@@ -246,12 +250,12 @@ def _follow_retention(client: Client, settings: Settings) -> None:
         parameters={"database": database},
     ).result_rows
     ddl = {name: query for name, query in tables}
-    for table, (setting, time) in RETENTION.items():
-        days = getattr(settings, setting)
-        kept = re.search(r"\bTTL .*?toIntervalDay\((\d+)\)", ddl.get(table, ""), flags=re.DOTALL)
-        if kept and int(kept[1]) != days:
+    for table, template in RETENTION.items():
+        [wanted] = statements(template, settings)
+        kept = re.search(r"\bTTL (.*?) SETTINGS ", ddl.get(table, ""), flags=re.DOTALL)
+        if kept and kept[1] != wanted:
             on_cluster = statements("$on_cluster", settings)[0] if cluster else ""
-            client.command(f"ALTER TABLE {database}.{table} {on_cluster} MODIFY TTL {time} + toIntervalDay({days})")
+            client.command(f"ALTER TABLE {database}.{table} {on_cluster} MODIFY TTL {wanted}")
 
 
 def _without_comments(sql: str) -> str:

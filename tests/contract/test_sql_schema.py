@@ -7,6 +7,7 @@ import pytest
 
 from clickhouse.migrate import RETENTION, migrations, statements
 from schemas.priced import COSTS, priced_arrow
+from schemas.windows import windows_arrow
 from streams.settings import Settings
 
 ONE_MACHINE = [text for each in migrations() for text in statements(each.up, Settings())]
@@ -18,6 +19,7 @@ TYPES: dict[str, str] = {
     "int64": "Int64",
     "bool": "Bool",
     "timestamp[us]": "DateTime64(6, 'UTC')",
+    "timestamp[s, tz=UTC]": "DateTime('UTC')",
     "decimal128(38, 12)": "Decimal(38, 12)",
     "map<string, int64>": "Map(LowCardinality(String), Int64)",
     "map<string, string>": "Map(LowCardinality(String), String)",
@@ -64,11 +66,21 @@ def test_a_column_of_usage_may_be_null_where_the_blocks_may(field: pa.Field) -> 
     assert ("Nullable(" in columns("usage")[field.name]) == field.nullable
 
 
+def test_windows_has_the_columns_of_a_windows_block_in_their_order() -> None:
+    assert list(columns("windows")) == windows_arrow().names
+
+
+@pytest.mark.parametrize("field", list(windows_arrow()), ids=lambda field: field.name)
+def test_a_column_of_windows_has_the_type_of_the_blocks_column(field: pa.Field) -> None:
+    assert not field.nullable
+    assert re.sub(r"^LowCardinality\((.*)\)$", r"\1", columns("windows")[field.name]) == TYPES[str(field.type)]
+
+
 def test_money_has_twelve_decimals_everywhere_and_is_never_a_float() -> None:
-    for table in ("usage", "usage_15m", "members_15m"):
+    for table in ("usage", "usage_15m", "members_15m", "windows", "budget_status"):
         for name, kind in columns(table).items():
             assert "Float" not in kind
-            if name.startswith("cost_") and name != "cost_category":
+            if (name.startswith("cost_") and name != "cost_category") or name.endswith("_usd"):
                 assert "Decimal(38, 12)" in kind
 
 
@@ -101,14 +113,21 @@ def test_every_table_under_a_token_remembers_a_hundred_thousand(table: str) -> N
 
 @pytest.mark.parametrize("table", sorted(RETENTION))
 def test_retention_is_what_the_settings_say(table: str) -> None:
-    setting, time = RETENTION[table]
-    assert f"TTL {time} + toIntervalDay({getattr(Settings(), setting)})\n" in made("TABLE", table)
+    [kept] = statements(RETENTION[table], Settings())
+    assert f"\nTTL {kept}\n" in made("TABLE", table)
+
+
+@pytest.mark.parametrize("table", ["windows", "alerts", "budgets", "budget_status", "deliveries"])
+def test_of_a_copied_record_the_newest_version_counts(table: str) -> None:
+    version = r"version, removed" if "removed" in columns(table) else r"version"
+    assert re.search(rf"^ENGINE = ReplacingMergeTree\({version}\)$", made("TABLE", table), flags=re.MULTILINE)
+    assert "fsync_after_insert = 1" in made("TABLE", table)
 
 
 def test_on_a_cluster_every_table_is_replicated_and_every_statement_says_on_cluster() -> None:
     assert all("ON CLUSTER `main`" in text for text in CLUSTER)
     engines = [engine for text in CLUSTER for engine in re.findall(r"^ENGINE = (\w+)", text, flags=re.MULTILINE)]
-    assert len(engines) == 4
+    assert len(engines) == 9
     assert all(engine.startswith("Replicated") for engine in engines)
 
 

@@ -14,7 +14,7 @@ from priced_rows import Row, embedded_broker, embedded_clickhouse, insert, row
 
 from clickhouse import dangling_tokens, migrate
 from clickhouse.client import connect
-from clickhouse.insert_settings import INSERT_SETTINGS, REPLICATED_INSERT_SETTINGS
+from clickhouse.insert_settings import COPY_SETTINGS, INSERT_SETTINGS, REPLICATED_INSERT_SETTINGS
 from clickhouse.migrate import migrations, statements
 from clickhouse.progress import Progress, write_progress
 from schemas.priced import priced_arrow
@@ -29,12 +29,14 @@ pytestmark = pytest.mark.stack
 
 NOW = datetime.now(UTC)
 FINISH = "Let `spendstream sink` finish, then stop it"
-TABLES_AFTER = [
+_MADE = [
     {"migrations"},
-    {"migrations", "usage"},
-    {"migrations", "usage", "usage_15m", "usage_15m_view", "members_15m", "members_15m_view"},
-    {"migrations", "usage", "usage_15m", "usage_15m_view", "members_15m", "members_15m_view", "progress"},
+    {"usage"},
+    {"usage_15m", "usage_15m_view", "members_15m", "members_15m_view"},
+    {"progress"},
+    {"windows", "alerts", "budgets", "budget_status", "deliveries"},
 ]
+TABLES_AFTER = [set[str]().union(*_MADE[: number + 1]) for number in range(len(_MADE))]
 
 
 @pytest.fixture(scope="module")
@@ -148,14 +150,14 @@ def test_views_are_not_touched_while_a_sink_has_work_undone(client: Client, conf
     migrate.up(client, conf, nothing_undone)
     insert(client, conf, [row(0, NOW, Decimal("1.5"))], "log:0:0")
     with pytest.raises(SpendError, match="0002_rollups touches views: 3 blocks wait"):
-        migrate.down(client, conf, lambda: "3 blocks wait", count=2)
-    assert schema(client, conf).keys() == TABLES_AFTER[-2]  # progress went, the views stayed
+        migrate.down(client, conf, lambda: "3 blocks wait", count=3)
+    assert schema(client, conf).keys() == TABLES_AFTER[2]  # later tables and progress went, the views stayed
     assert counted(client, conf) == once(1, "1.5")
 
 
 def test_without_rows_nobody_asks_what_the_sink_has_undone(client: Client, conf: Settings) -> None:
     migrate.up(client, conf, lambda: "3 blocks wait")
-    migrate.down(client, conf, lambda: "3 blocks wait", count=3)
+    migrate.down(client, conf, lambda: "3 blocks wait", count=4)
     assert schema(client, conf).keys() == TABLES_AFTER[0]
 
 
@@ -189,10 +191,34 @@ def test_retention_follows_its_setting(client: Client, conf: Settings) -> None:
     insert(client, conf, block_over_months(), "log:0:0")
     migrate.up(client, conf.model_copy(update={"raw_retention_days": 90}), nothing_undone)
     assert "TTL toDateTime(time) + toIntervalDay(90)" in schema(client, conf)["usage"]
+    assert "level = 'quarter_hour', 90, 3650)" in schema(client, conf)["windows"]
     client.command(f"OPTIMIZE TABLE {conf.clickhouse_database}.usage FINAL")
     # whole months are dropped, so rows stay up to a month longer; the rollups keep theirs
     assert 3 <= counted(client, conf)["usage"][0] <= 4
     assert counted(client, conf)["usage_15m"][0] == 6
+
+
+def test_retention_that_is_as_set_is_left_alone(
+    client: Client, conf: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate.up(client, conf, nothing_undone)
+    commanded: list[str] = []
+    monkeypatch.setattr(client, "command", lambda sql, **_: commanded.append(sql))
+    migrate.up(client, conf, nothing_undone)
+    assert not [sql for sql in commanded if sql.startswith("ALTER")]
+
+
+def test_windows_are_kept_by_their_level(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    windows = f"{conf.clickhouse_database}.windows"
+    client.command(
+        f"INSERT INTO {windows} (level, start, calls) "
+        "SELECT level, now() - toIntervalDay(days), 1 "
+        "FROM (SELECT arrayJoin(['minute', 'quarter_hour', 'day']) AS level, arrayJoin([2, 5, 600]) AS days)"
+    )
+    client.command(f"OPTIMIZE TABLE {windows} FINAL")
+    kept = client.query(f"SELECT level, count() FROM {windows} FINAL GROUP BY level ORDER BY level").result_rows
+    assert kept == [("day", 3), ("minute", 1), ("quarter_hour", 2)]
 
 
 def test_a_repeated_token_counts_once_in_the_raw_table_and_in_every_view(client: Client, conf: Settings) -> None:
@@ -247,7 +273,8 @@ def test_an_unattributed_call_is_kept_under_an_empty_name(client: Client, conf: 
 
 
 def test_the_engine_knows_every_insert_setting(client: Client) -> None:
-    wanted = {*INSERT_SETTINGS, *REPLICATED_INSERT_SETTINGS} - {"wait_end_of_query"}  # that one is of HTTP
+    wanted = {*INSERT_SETTINGS, *COPY_SETTINGS, *REPLICATED_INSERT_SETTINGS}
+    wanted -= {"wait_end_of_query"}  # that one is of HTTP
     found = client.query(
         "SELECT name FROM system.settings WHERE name IN {names:Array(String)}", {"names": sorted(wanted)}
     )
