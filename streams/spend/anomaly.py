@@ -152,36 +152,32 @@ def observe(
     policy, learning = detector.policy, detector.learning
     evidence = baseline.observe(states["baseline"], windows, picos, units, learning)
     expected = baseline.expected_picos(evidence.expected, learning.unit_picos)
-    score = np.maximum.reduce(  # money-free
-        [
-            evidence.sudden[:, 0] / policy.sudden,
-            evidence.dearer[:, 0] / policy.dearer,
-            evidence.drifted / policy.drifted,
-        ]
-    )
-    rise = baseline.log_spend(picos, learning.unit_picos) - evidence.expected  # money-free
-    excess = np.maximum(picos, 0) - expected
-    high = (rise >= np.log1p(policy.least_change)) & (excess >= policy.floor_picos)
-    opened = high & (score >= 1) & ~states["open"]
-    for name, value in (("since", windows), ("reported", 0), ("score", 0)):
-        states[name] = np.where(opened, value, states[name])
-    for name in ("expected", "actual"):
-        states[name][opened] = 0
-    states["published"] &= ~opened
-    states["open"] |= opened
-    counted = states["open"] & (excess > 0)
-    _add(states["expected"], np.where(counted, expected, 0))
-    _add(states["actual"], np.where(counted, np.maximum(picos, 0), 0))
+    spent = np.maximum(picos, 0)
+    excess = spent - expected
+    high = excess >= policy.floor_picos
+    if high.any():
+        rise = baseline.log_spend(picos, learning.unit_picos) - evidence.expected  # money-free
+        high &= rise >= np.log1p(policy.least_change)
+    rows = np.flatnonzero(states["open"] | high)
+    if not len(rows):
+        return closed
+    score = _score(evidence, policy)
+    opening = rows[high[rows] & (score[rows] >= 1) & ~states["open"][rows]]
+    if len(opening):
+        _open(states, opening, windows)
+    rows = rows[states["open"][rows]]
+    counted = rows[excess[rows] > 0]
+    _add(states["expected"], counted, expected)
+    _add(states["actual"], counted, spent)
     # An incident lasts while spend is high, though a level that stays is no longer improbable.
-    lasts = states["open"] & high
-    states["latest"] = np.where(lasts, windows, states["latest"])
-    states["score"] = np.where(states["open"], np.maximum(states["score"], score), states["score"])
-    dollars = states["actual"][:, 0] - states["expected"][:, 0]
-    doubled = dollars >= 2 * np.maximum(states["reported"], 1)
-    speaks = lasts & (opened | ~states["published"] | doubled)
+    lasts = rows[high[rows]]
+    states["latest"][lasts] = windows[lasts]
+    states["score"][rows] = np.maximum(states["score"][rows], score[rows])
+    dollars = states["actual"][lasts, 0] - states["expected"][lasts, 0]
+    doubled = dollars >= 2 * np.maximum(states["reported"][lasts], 1)
     findings = [
         _finding(states, int(row), "updated" if states["published"][row] else "opened", int(windows[row]), detector)
-        for row in np.flatnonzero(speaks)
+        for row in lasts[np.isin(lasts, opening) | ~states["published"][lasts] | doubled]
     ]
     return sorted([*closed, *findings], key=lambda finding: finding.position)
 
@@ -192,6 +188,8 @@ def close_calm(states: np.ndarray, windows: np.ndarray, detector: Detector) -> l
     `observe` does it for the members it is given; call it with the watermark's window for members that send nothing
     any more. An incident whose opening was held back closes without a word.
     """
+    if not states["open"].any():
+        return []
     over = states["open"] & (windows - states["latest"] > detector.policy.calm_windows)
     findings = [
         _finding(states, int(row), "closed", int(windows[row]), detector)
@@ -220,11 +218,24 @@ def publish(states: np.ndarray, findings: Sequence[Finding], room: int) -> tuple
     return sent, len(held)
 
 
-def _add(sums: np.ndarray, picos: np.ndarray) -> None:
+def _score(evidence: baseline.Evidence, policy: Policy) -> np.ndarray:
+    """The strongest of what speaks for an incident (n,), money-free: 1 is the threshold."""
+    sudden, dearer = evidence.sudden[:, 0] / policy.sudden, evidence.dearer[:, 0] / policy.dearer
+    return np.maximum(np.maximum(sudden, dearer), evidence.drifted / policy.drifted)
+
+
+def _open(states: np.ndarray, rows: np.ndarray, windows: np.ndarray) -> None:
+    states["since"][rows] = windows[rows]
+    for name in ("reported", "score", "expected", "actual", "published"):
+        states[name][rows] = 0
+    states["open"][rows] = True
+
+
+def _add(sums: np.ndarray, rows: np.ndarray, picos: np.ndarray) -> None:
     """Add to sums (n, 2) of dollars and picodollars, in place: an int64 of picodollars ends at nine million dollars."""
-    carried = sums[:, 1] + picos % PICOS
-    sums[:, 0] += picos // PICOS + carried // PICOS
-    sums[:, 1] = carried % PICOS
+    carried = sums[rows, 1] + picos[rows] % PICOS
+    sums[rows, 0] += picos[rows] // PICOS + carried // PICOS
+    sums[rows, 1] = carried % PICOS
 
 
 def _finding(states: np.ndarray, row: int, change: Change, window: int, detector: Detector) -> Finding:

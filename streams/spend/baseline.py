@@ -25,6 +25,7 @@ A window that is missing is not zero: it teaches nothing and proves nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -189,38 +190,34 @@ def observe(
     if (windows <= states["last"]).any():
         raise ValueError("a window that is not later than the member's latest: each closed window is judged once")
     spend = log_spend(picos, setting.unit_picos).astype(Stat)
-    first = states["windows"] == 0
-    states["level"] = np.where(first, spend, states["level"])
     _turn_hours(states, windows, setting)
 
     seen = states["windows"] + 1
-    level = states["level"].copy()
-    season = states["season"]
-    known = ~np.isnan(season).any(axis=1)
-    low, high = season.min(axis=1), season.max(axis=1)
-    beyond = np.where(known, spend - np.clip(spend, low, high), Stat(0))
+    level = np.where(seen == 1, spend, states["level"])
+    season = np.ascontiguousarray(states["season"].T)
+    low, high = np.minimum.reduce(season), np.maximum.reduce(season)
+    known = ~np.isnan(low)
+    beyond = np.where(known, spend - np.minimum(np.maximum(spend, low), high), Stat(0))
     expected = np.where(known, _between_hours(season, windows, setting) + states["offset"], level)
     deviation = spend - expected
-    index = np.arange(len(states))
-    step = deviation - _mean_of_latest(states["recent_deviation"], states["windows"], _RECENT_SEASON)
-    states["recent_deviation"][index, states["windows"] % _RECENT_SEASON] = deviation
+    index, slot = np.arange(len(states)), states["windows"] % _RECENT_SEASON
+    step = deviation - _means_of_latest(states["recent_deviation"], states["windows"], (_RECENT_SEASON,))[:, 0]
+    states["recent_deviation"][index, slot] = deviation
     states["recent"][index, states["windows"] % _RECENT] = spend
-    states["recent_season"][index, states["windows"] % _RECENT_SEASON] = beyond
-    distances = np.column_stack(
-        [
-            *(_mean_of_latest(states["recent"], seen, count) - level for count in _MEANS),
-            _mean_of_latest(states["recent_season"], seen, _RECENT_SEASON),
-            step,
-            spend - level,
-            beyond,
-            _unit_cost(states, picos, units, setting),
-        ]
-    )
+    states["recent_season"][index, slot] = beyond
     states["season_windows"] += known
-    counts = np.repeat(seen[:, None], len(EVIDENCE), axis=1)
-    counts[:, [_SEASON, _WINDOW_SEASON]] = states["season_windows"][:, None]
+    distance = np.empty((len(states), len(EVIDENCE)), Stat)
+    distance[:, :_SEASON] = _means_of_latest(states["recent"], seen, _MEANS) - level[:, None]
+    distance[:, _SEASON] = _means_of_latest(states["recent_season"], seen, (_RECENT_SEASON,))[:, 0]
+    distance[:, _STEP] = step
+    distance[:, _WINDOW] = spend - level
+    distance[:, _WINDOW_SEASON] = beyond
+    distance[:, _UNIT] = _unit_cost(states, picos, units, setting)
+    counts = np.empty((len(states), len(EVIDENCE)), Stat)
+    counts[:] = seen[:, None]
+    counts[:, _SEASON] = counts[:, _WINDOW_SEASON] = states["season_windows"]
     counts[:, _UNIT] = states["unit_windows"]
-    surprise = _surprise(states, distances, counts, setting)
+    surprise = _surprise(states, distance, counts, setting)
     states["level"] = level + _rate(setting.level_memory, seen) * (spend - level)
     states["hour_count"] += 1
     states["windows"] = seen
@@ -232,7 +229,7 @@ def observe(
 
 def _rate(memory: int, seen: np.ndarray) -> np.ndarray:
     """Weight of the latest window: half is forgotten after `memory`; a plain mean until then."""
-    return np.maximum(Stat(1.0 - 0.5 ** (1.0 / memory)), (1.0 / seen).astype(Stat))  # money-free
+    return np.maximum(Stat(1.0 - 0.5 ** (1.0 / memory)), (1.0 / seen).astype(Stat, copy=False))  # money-free
 
 
 def _drift(
@@ -241,59 +238,88 @@ def _drift(
     """The cumulative sum with this window in it; then learn the spread and the offset."""
     since = np.maximum(states["season_windows"], 1)
     spread = np.maximum(states["spread"], Stat(0.02))  # money-free
-    step = np.clip(deviation / spread, -_LARGEST, _LARGEST).astype(Stat) - Stat(_ALLOWED)
-    states["drifted"] = np.where(settled, np.clip(states["drifted"] + step, 0, Stat(_MOST)), Stat(0))
+    step = _between(deviation / spread, -_LARGEST, _LARGEST) - Stat(_ALLOWED)
+    drifted = np.where(settled, _between(states["drifted"] + step, 0, _MOST), Stat(0))
+    states["drifted"] = drifted
     size = np.abs(deviation)
     size = np.where(since > 12, np.minimum(size, 3 * spread), size)  # an incident must not hide behind its own spread
     learned = states["spread"] + _rate(setting.tail_memory, since) * (size - states["spread"])
     states["spread"] = np.where(known, learned, Stat(0))
-    bounded = np.clip(deviation, Stat(-0.3), Stat(0.3))  # money-free: the first weekend is no decline
+    bounded = _between(deviation, -0.3, 0.3)  # money-free: the first weekend is no decline
     moved = Stat(1 - 0.5 ** (1 / setting.offset_memory)) * bounded  # money-free
     states["offset"] = np.where(known, states["offset"] + moved, Stat(0))
-    return states["drifted"].copy()
+    return drifted
+
+
+def _between(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """`np.clip` of statistics, money-free, without its cost of a call."""
+    return np.minimum(np.maximum(values, Stat(low)), Stat(high))
 
 
 def _unit_cost(states: np.ndarray, picos: np.ndarray, units: np.ndarray, setting: Setting) -> np.ndarray:
     """Distance of the log cost of a unit from its slow average (money-free); 0 where no units are known."""
     known = (units > 0) & (picos > 0)
     cost = np.log(np.where(known, picos, 1) / np.maximum(units, 1)).astype(Stat)  # money-free
-    seen = states["unit_windows"] + known
-    level = np.where(states["unit_windows"] == 0, cost, states["unit_level"])
+    before = states["unit_windows"]
+    seen = before + known
+    level = np.where(before == 0, cost, states["unit_level"])
     distance = np.where(known, cost - level, Stat(0))
     states["unit_level"] = level + _rate(setting.level_memory, np.maximum(seen, 1)) * distance
     states["unit_windows"] = seen
     return distance
 
 
-def _mean_of_latest(ring: np.ndarray, seen: np.ndarray, count: int) -> np.ndarray:
-    """Mean of the latest `count` values of a ring that has just taken value number `seen`, or of all there are."""
+@lru_cache
+def _latest(size: int, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Which slots of a ring hold its latest values, and how many those are (at least 1).
+
+    Row (seen - 1) % size * (size + 1) + min(seen, size) of the first: 1 and 0, float32 (rows, counts, size); row
+    min(seen, size) of the second: float32 (size + 1, counts).
+    """
+    held = np.minimum(np.arange(size + 1)[:, None], np.array(counts))
+    age = (np.arange(size)[:, None] - np.arange(size)) % size
+    among = age[:, None, None, :] < held[None, :, :, None]
+    return among.reshape(-1, len(counts), size).astype(Stat), np.maximum(held, 1).astype(Stat)
+
+
+def _means_of_latest(ring: np.ndarray, seen: np.ndarray, counts: tuple[int, ...]) -> np.ndarray:
+    """Means of the latest so many values of a ring that has just taken value number `seen`, or of all there are.
+
+    float32 (n, counts).
+    """
     size = ring.shape[1]
-    age = (seen[:, None] - 1 - np.arange(size)) % size
-    known = np.minimum(seen, count)
-    total = np.where(age < known[:, None], ring, Stat(0)).sum(axis=1)
-    return total / np.maximum(known, 1).astype(Stat)
+    among, held = _latest(size, counts)
+    full = np.minimum(seen, size)
+    latest = among.take((seen - 1) % size * (size + 1) + full, axis=0)
+    latest *= ring[:, None, :]
+    return latest.sum(axis=2) / held.take(full, axis=0)
 
 
 def _surprise(states: np.ndarray, distances: np.ndarray, counts: np.ndarray, setting: Setting) -> np.ndarray:
     """-ln of the probability of each distance, up and down (n, evidence, 2), by the member's tails; then learn them."""
-    distance = np.maximum(np.stack([distances, -distances], axis=2), 0).astype(Stat)
-    share, count = Stat(setting.tail_share), np.maximum(counts, 1).astype(Stat)[:, :, None]
-    size, quantile, mean = states["size"], states["quantile"], states["excess"]
+    # Rows of (evidence, direction) in one axis: numpy's inner loops are long then.
+    flat = (len(states), 2 * len(EVIDENCE))
+    distance = np.empty(flat, Stat)
+    np.maximum(distances, Stat(0), out=distance[:, ::2])
+    np.maximum(-distances, Stat(0), out=distance[:, 1::2])
+    share, count = Stat(setting.tail_share), np.repeat(np.maximum(counts, Stat(1)), 2, axis=1)
+    size, quantile, mean = (states[name].reshape(flat).copy() for name in ("size", "quantile", "excess"))
     least = np.maximum(mean, Stat(0.1) * np.maximum(quantile, size)) + Stat(1e-6)  # money-free
     over = distance > quantile
-    excess = np.where(over, distance - quantile, Stat(0))
+    excess = np.maximum(distance - quantile, Stat(0))
     warm = count > setting.warm
     surprise = np.where(over & warm, excess / least - np.log(share), Stat(0))
 
     # One wild window may widen a tail, not burst it: what is learned from it is bounded.
     size = size + _rate(setting.tail_memory, count) * (distance - size)
     step = np.maximum(size, Stat(1e-6)) * np.maximum(Stat(0.05), Stat(3) / count)  # money-free
-    beyond = _rate(max(1, round(setting.tail_memory * setting.tail_share)), np.maximum(1, count * share))
-    learned = mean + beyond * (np.minimum(excess, 8 * least) - mean)
-    states["size"] = size
-    states["quantile"] = np.maximum(quantile + step * (over - share), Stat(0))
-    states["excess"] = np.where(over, learned, mean)
-    return surprise
+    beyond = _rate(max(1, round(setting.tail_memory * setting.tail_share)), np.maximum(Stat(1), count * share))
+    learned = mean + beyond * (np.minimum(excess, Stat(8) * least) - mean)
+    whole = states["size"].shape
+    states["excess"] = np.where(over, learned, mean).reshape(whole)
+    states["quantile"] = np.maximum(quantile + step * (over - share), Stat(0)).reshape(whole)
+    states["size"] = size.reshape(whole)
+    return surprise.reshape(whole)
 
 
 def _turn_hours(states: np.ndarray, windows: np.ndarray, setting: Setting) -> None:
@@ -304,7 +330,8 @@ def _turn_hours(states: np.ndarray, windows: np.ndarray, setting: Setting) -> No
     rows = np.flatnonzero(hour != before)
     if not len(rows):
         return
-    some = states[rows]
+    every = len(rows) == len(states)
+    some = states if every else states[rows]
     index = np.arange(len(rows))
     median = _hour_median(some)
     some["hours"][index, before[rows] % _HOURS] = np.where(some["hour_count"] > 0, median, _UNKNOWN)
@@ -313,15 +340,16 @@ def _turn_hours(states: np.ndarray, windows: np.ndarray, setting: Setting) -> No
         some["hours"][row, (before[rows[row]] + np.arange(1, skipped[row])) % _HOURS] = _UNKNOWN
     some["season"] = _season(some["hours"], hour[rows])
     some["hour_count"] = 0
-    states[rows] = some
+    if not every:
+        states[rows] = some
 
 
 def _between_hours(season: np.ndarray, windows: np.ndarray, setting: Setting) -> np.ndarray:
-    """The season at the middle of each window: straight lines between the middles of the hours."""
+    """The season (3, n) at the middle of each window: straight lines between the middles of the hours."""
     per_hour = 3_600 // setting.window_seconds
     offset = ((windows % per_hour + 0.5) / per_hour - 0.5).astype(Stat)  # money-free: -0.5 to 0.5 of an hour
-    other = np.where(offset < 0, season[:, 0], season[:, 2])
-    return season[:, 1] + np.abs(offset) * (other - season[:, 1])
+    before, this, after = season
+    return this + np.abs(offset) * (np.where(offset < 0, before, after) - this)
 
 
 def _hour_median(states: np.ndarray) -> np.ndarray:
@@ -336,19 +364,18 @@ def _hour_median(states: np.ndarray) -> np.ndarray:
 
 def _season(hours: np.ndarray, hour: np.ndarray) -> np.ndarray:
     """Usual log spend of the hour before, the hour and the hour after: float32 (n, 3), NaN where history is short."""
-    medians = np.full((len(hour), 3), np.nan, dtype=Stat)
-    for place, shift in enumerate((-1, 0, 1)):
-        weekly, weeks = _median_of(hours, hour + shift, 168, WEEKS - 1)
-        daily, days = _median_of(hours, hour + shift, 24, 5)
-        medians[:, place] = np.where(weeks >= 1, weekly, np.where(days >= 2, daily, np.nan))
-    return medians
+    hour = hour[:, None] + np.array([-1, 0, 1])
+    weekly, weeks = _median_of(hours, hour, 168, WEEKS - 1)
+    daily, days = _median_of(hours, hour, 24, 5)
+    return np.where(weeks >= 1, weekly, np.where(days >= 2, daily, Stat(np.nan)))
 
 
 def _median_of(hours: np.ndarray, hour: np.ndarray, apart: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Median of the known ones of `count` past hours `apart` from each other, and how many are known."""
-    at = (hour[:, None] - apart * np.arange(1, count + 1)) % _HOURS
-    ordered = np.sort(np.take_along_axis(hours, at, axis=1), axis=1)  # unknown ones sort last
-    known = (ordered != _UNKNOWN).sum(axis=1)
-    index, last = np.arange(len(hour)), np.maximum(known, 1)
-    middle = ordered[index, (last - 1) // 2].astype(Stat) + ordered[index, last // 2]
-    return middle / Stat(2 * _STEPS), known
+    """Median of the known ones of `count` past hours `apart` from each of `hour` (n, 3), and how many are known."""
+    at = (hour[:, :, None] - apart * np.arange(1, count + 1)) % _HOURS
+    past = hours[np.arange(len(hours))[:, None, None], at].reshape(-1, count)
+    past.sort(axis=1)  # unknown ones come last
+    known = (past != _UNKNOWN).sum(axis=1)
+    index, last = np.arange(len(past)), np.maximum(known, 1)
+    middle = past[index, (last - 1) // 2].astype(Stat) + past[index, last // 2]
+    return (middle / Stat(2 * _STEPS)).reshape(hour.shape), known.reshape(hour.shape)
