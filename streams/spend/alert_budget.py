@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import tzinfo
+from typing import Literal
 
 from streams.spend.alert_document import Alert, Change, Instant, Origin, Severity, document, instant, rfc3339
 from streams.spend.alert_text import lines, moment, one_line, who
 from streams.spend.dimensions import GLOBAL
 from streams.spend.money import percent, shown, usd
+
+Reason = Literal["spend", "terms", "period", "removed"]
+"""Why a budget's incident changed: the spend, the budget's limit or levels, its period's end, its removal."""
 
 EXCEEDED = 100  # percent: the level that is the limit itself
 
@@ -56,12 +60,20 @@ def budget_revised(origin: Origin, at: Instant, level: BudgetLevel, number: int)
     return _budget(origin, at, level, type=kind, change="revised", title=title, text=text, suffix=f"/{number}")
 
 
-def budget_retracted(origin: Origin, at: Instant, level: BudgetLevel, *, again: int = 0) -> Alert:
-    """Corrections lowered the spend below the level."""
+def budget_retracted(
+    origin: Origin, at: Instant, level: BudgetLevel, *, again: int = 0, reason: Reason = "spend"
+) -> Alert:
+    """The spend is below the level again: corrections lowered it, or the budget's terms were changed."""
+    why = {
+        "spend": "Corrections lowered the spend",
+        "terms": "The budget was changed",
+        "period": "The budget's period was changed",
+        "removed": "The budget was removed",
+    }[reason]
     title = f"{_budget_name(level)} is back below {level.level}%: {shown(level.spent)} of {shown(level.limit)}"
     text = lines(
         [
-            f"Corrections lowered what {_spender(level, inside=True)} spent to {_figures(level)}. "
+            f"{why}: {_spender(level, inside=True)} spent {_figures(level)}. "
             f"The alert about {moment(level.crossed_at, origin.zone)} is withdrawn.",
             _until(origin, level),
         ]
@@ -71,15 +83,29 @@ def budget_retracted(origin: Origin, at: Instant, level: BudgetLevel, *, again: 
     )
 
 
-def budget_resolved(origin: Origin, at: Instant, level: BudgetLevel, *, again: int = 0) -> Alert:
-    """The period ended."""
-    title = f"{_budget_name(level)}: the {level.period} ended at {shown(level.spent)} of {shown(level.limit)}"
-    text = (
-        f"{_spender(level)} spent {_figures(level)}. "
-        f"A new {level.period} began at {moment(level.resets_at, origin.zone)}, and the whole limit is there again."
-    )
+def budget_resolved(
+    origin: Origin, at: Instant, level: BudgetLevel, *, again: int = 0, reason: Reason = "period"
+) -> Alert:
+    """The incident is over: its period ended, or the budget was changed or removed."""
+    figures = f"{shown(level.spent)} of {shown(level.limit)}"
+    title, text = {
+        "period": (
+            f"the {level.period} ended at {figures}",
+            f"A new {level.period} began at {moment(level.resets_at, origin.zone)}, and the whole limit is there again.",
+        ),
+        "removed": (f"removed at {figures}", "The budget was removed."),
+        "terms": (f"changed at {figures}", f"The budget was changed: it has no level of {level.level}% any more."),
+        "spend": (f"over at {figures}", _until(origin, level)),
+    }[reason]
     return _budget(
-        origin, at, level, type="spend.budget.resolved", change="resolved", title=title, text=text, again=again
+        origin,
+        at,
+        level,
+        type="spend.budget.resolved",
+        change="resolved",
+        title=f"{_budget_name(level)}: {title}",
+        text=f"{_spender(level)} spent {_figures(level)}. {text}",
+        again=again,
     )
 
 
