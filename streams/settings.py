@@ -3,6 +3,7 @@
 `settings()` gives the validated settings; a value that does not fit ends with one line that names the variable.
 """
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -110,3 +111,27 @@ def settings() -> Settings:
         said = first["msg"].removeprefix("Value error, ")
         value = "" if "@" in str(first.get("input")) else f" (it is {first.get('input')!r})"
         raise SpendError(f"{name}: {said}{value}") from None
+
+
+def secret(reference: str) -> str:
+    """What `env:NAME` or `file:PATH` stands for, so that a file of settings needs to hold no secret.
+
+    Raises:
+        SpendError: it is neither, or there is nothing behind it; the message holds no secret.
+    """
+    kind, _, name = reference.partition(":")
+    if kind == "env" and name:
+        if not (value := os.environ.get(name, "").strip()):
+            raise SpendError(f"the variable {name} is not set")
+        return value
+    if kind == "file" and name:
+        try:
+            value = Path(name).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SpendError(
+                f"cannot read the file {name}: {getattr(exc, 'strerror', None) or 'it is no text'}"
+            ) from exc
+        if not value:
+            raise SpendError(f"the file {name} is empty")
+        return value
+    raise SpendError("write env:NAME or file:PATH, not the secret itself")

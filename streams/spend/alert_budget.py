@@ -91,7 +91,7 @@ def budget_resolved(
     title, text = {
         "period": (
             f"the {level.period} ended at {figures}",
-            f"A new {level.period} began at {moment(level.resets_at, origin.zone)}, and the whole limit is there again.",
+            f"A new {level.period} began at {moment(level.resets_at, origin.zone)}: the whole limit is there again.",
         ),
         "removed": (f"removed at {figures}", "The budget was removed."),
         "terms": (f"changed at {figures}", f"The budget was changed: it has no level of {level.level}% any more."),

@@ -53,7 +53,7 @@ def test_only_the_settings_read_the_environment():
         if "environ" in path.read_text(encoding="utf-8").replace("environment", "") or "getenv" in path.read_text()
     }
     # a child process inherits the rest of the environment; chDB takes its time zone from it
-    assert readers <= {"streams/child.py", "clickhouse/embedded_server.py", "streams/web.py"}
+    assert readers <= {"streams/settings.py", "streams/child.py", "clickhouse/embedded_server.py", "streams/web.py"}
 
 
 def test_the_command_line_offers_every_command_file():
