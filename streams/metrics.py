@@ -76,3 +76,28 @@ INSERT_RETRIES = Counter(
     "Inserts that failed and are tried again with the same token. Rising: ClickHouse is down; the log says why.",
 )
 SINK_LAG = Gauge("spend_sink_lag_blocks", "Priced blocks not yet in ClickHouse.", ["partition"])
+
+# ---- relay
+
+RELAY_DELIVERIES = Counter(
+    "spend_relay_deliveries",
+    "Alerts settled on a channel: delivered, failed, suppressed or summarised. Failed: `spendstream alerts show` says "
+    "why; mend the channel, then `spendstream relay --check`.",
+    ["channel", "state"],
+)
+RELAY_ATTEMPTS_FAILED = Counter(
+    "spend_relay_attempts_failed",
+    "Attempts that did not get through. Rising: the channel's target is down or refuses; the relay's log says why.",
+    ["channel"],
+)
+RELAY_WAITING = Gauge(
+    "spend_relay_waiting",
+    "Alerts not yet settled on a channel. Growing: its target is down, or its limit holds back a storm.",
+    ["channel"],
+)
+RELAY_SECONDS = Histogram(
+    "spend_relay_seconds",
+    "Seconds from an alert on spend.alerts to its delivery. High: a slow target, or one that was down.",
+    ["channel"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 1_800, 3_600),
+)
