@@ -11,6 +11,18 @@ import pyruhvro
 
 MONEY = pa.decimal128(38, 12)  # US dollars; the unscaled integer is picodollars
 
+TEXT = pa.dictionary(pa.int32(), pa.string())  # a text of few values: each once, and its number in every row
+
+FEW_VALUES: frozenset[str] = frozenset(
+    """
+    source provider request_model operation response_model usage_status finish_reason error_type server region
+    service_tier speed reported_cost_currency workload customer team project service gateway api_key_id environment
+    workflow agent release cost_category cache_outcome unit_type
+    """.split()
+)
+"""Texts of the event that are dictionaries in a block, and LowCardinality in ClickHouse, which then takes them as they
+are: hashing every row again took it half of an insert (docs/performance.md)."""
+
 COST_COMPONENTS: tuple[str, ...] = (
     "cost_input",
     "cost_cache_read",
@@ -23,17 +35,17 @@ COST_COMPONENTS: tuple[str, ...] = (
 COSTS: tuple[str, ...] = (*COST_COMPONENTS, "cost_total")
 
 PRICING_FIELDS: tuple[pa.Field, ...] = (
-    pa.field("model", pa.string(), nullable=False),  # response_model, else request_model
-    pa.field("pricing_status", pa.string(), nullable=False),  # priced, partial, unpriced
-    pa.field("rate_id", pa.string()),  # the rate that priced it; null when unpriced
-    pa.field("price_version", pa.string(), nullable=False),  # version of the rate data
-    pa.field("unpriced_units", pa.string()),  # buckets with a count and no price, comma separated
+    pa.field("model", TEXT, nullable=False),  # response_model, else request_model
+    pa.field("pricing_status", TEXT, nullable=False),  # priced, partial, unpriced
+    pa.field("rate_id", TEXT),  # the rate that priced it; null when unpriced
+    pa.field("price_version", TEXT, nullable=False),  # version of the rate data
+    pa.field("unpriced_units", TEXT),  # buckets with a count and no price, comma separated
     *(pa.field(name, MONEY) for name in COSTS),  # null: no price (never 0)
 )
 
 COORDINATES: tuple[pa.Field, ...] = (
     pa.field("record_time", pa.timestamp("us"), nullable=False),  # Kafka timestamp of the record
-    pa.field("log_id", pa.string(), nullable=False),
+    pa.field("log_id", TEXT, nullable=False),
     pa.field("source_partition", pa.int32(), nullable=False),
     pa.field("source_offset", pa.int64(), nullable=False),
 )
@@ -53,4 +65,5 @@ def usage_event_arrow() -> pa.Schema:
 @lru_cache
 def priced_arrow() -> pa.Schema:
     """Arrow schema of a priced block's one record batch."""
-    return pa.schema([*usage_event_arrow(), *PRICING_FIELDS, *COORDINATES])
+    event = [f.with_type(TEXT) if f.name in FEW_VALUES else f for f in usage_event_arrow()]
+    return pa.schema([*event, *PRICING_FIELDS, *COORDINATES])

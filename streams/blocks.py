@@ -3,7 +3,7 @@
 A priced block is an Arrow IPC stream (lz4) of one record batch with the schema `schemas.priced.priced_arrow()`. Its
 Kafka headers say what it covers, so that a reader can know, trim or skip it without opening it:
 
-    format            1
+    format            2; in format 1 no column was a dictionary, all else is the same, and both are read
     log_id            id of the source topic, spend.usage: the log whose offsets the rows bear
     block_log_id      id of the block's own topic, spend.priced
     source_partition  the partition of both
@@ -28,7 +28,8 @@ import pyarrow.compute as pc
 from schemas.priced import MONEY, priced_arrow
 from streams.errors import Halt
 
-FORMAT = 1
+FORMAT = 2
+_READ = ("1", "2")
 _DEAD_LETTER = "dead_letter."
 _IPC = pa.ipc.IpcWriteOptions(compression="lz4")
 
@@ -95,9 +96,9 @@ class Header:
             Halt: they are not a block's, or of a format this release does not know.
         """
         texts = {key: value.decode() for key, value in headers or ()}
-        if texts.get("format") != str(FORMAT):
+        if texts.get("format") not in _READ:
             raise Halt(
-                f"a block has format {texts.get('format')!r}, this release reads {FORMAT}: "
+                f"a block has format {texts.get('format')!r}, this release reads {' and '.join(_READ)}: "
                 "upgrade spendstream, or find out who else writes to spend.priced"
             )
         return cls(
@@ -161,13 +162,26 @@ def money(picos: pa.Array) -> pa.Array:
 
 
 def assemble(events: pa.RecordBatch, added: Mapping[str, pa.Array]) -> pa.RecordBatch:
-    """Append the pricing and coordinate columns to decoded events, in the order of `priced_arrow()`.
-
-    pyruhvro's own columns are kept as they are: only columns are appended.
-    """
+    """Append the pricing and coordinate columns to decoded events, as `priced_arrow()` has them."""
     schema = priced_arrow()
-    names = schema.names[len(events.schema) :]
-    return pa.RecordBatch.from_arrays([*events.columns, *(added[name] for name in names)], schema=schema)
+    columns = [*events.columns, *(added[name] for name in schema.names[len(events.schema) :])]
+    return pa.RecordBatch.from_arrays([_as(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+
+
+def encode_texts(events: pa.RecordBatch) -> pa.RecordBatch:
+    """Decoded events with their texts of few values as dictionaries: what is done with the rows then costs less."""
+    fields = [priced_arrow().field(index) for index in range(len(events.schema))]
+    columns = [_as(column, field.type) for column, field in zip(events.columns, fields, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    return column.dictionary_encode() if pa.types.is_dictionary(kind) and column.type != kind else column
+
+
+def constant(text: str, rows: int) -> pa.DictionaryArray:
+    """A column that says the same in every row."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([text], pa.string()))
 
 
 def trim(block: Block, mark: int | None) -> tuple[Block | None, int]:

@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from confluent_kafka import Consumer
 
 from streams import blocks, topics
@@ -104,7 +105,7 @@ def _load(consumer: Consumer, state: PartitionState, at: int, end: int, poison_f
         if block is not None:
             columns = blocks.read(block.value, ["source", "id", "source_offset"])
             state.index.load(
-                fingerprints(columns.column("source"), columns.column("id")),
+                fingerprints(columns.column("source").cast(pa.string()), columns.column("id")),
                 np.asarray(columns.column("source_offset")),
                 through=mark,
             )

@@ -150,8 +150,8 @@ def decide(records: Records, state: PartitionState, writers: WriterSchemas, tabl
     if len(repeats):
         rows, offsets, priced = rows[accepted], offsets[accepted], priced.filter(pl.Series(accepted))
 
-    events = _only(rows, events)
-    batch = blocks.assemble(events, _added(priced, state, offsets, records.times_us[positions[rows]]))
+    events = _only(rows, blocks.encode_texts(events))
+    batch = blocks.assemble(events, _added(priced, table.version, state, offsets, records.times_us[positions[rows]]))
     poison.sort(key=lambda p: p.position)
     header = Header(
         log_id=state.log_id,
@@ -185,16 +185,17 @@ def _only(rows: np.ndarray, events: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _added(
-    priced: pl.DataFrame, state: PartitionState, offsets: np.ndarray, times_us: np.ndarray
+    priced: pl.DataFrame, version: str, state: PartitionState, offsets: np.ndarray, times_us: np.ndarray
 ) -> dict[str, pa.Array]:
     """The pricing and coordinate columns of a block, as Arrow arrays."""
     n = len(offsets)
-    text = ("model", "pricing_status", "rate_id", "price_version", "unpriced_units")
+    text = ("model", "pricing_status", "rate_id", "unpriced_units")
     return {
         **{name: _one_chunk(priced[name].to_arrow().cast(pa.string())) for name in text},
+        "price_version": blocks.constant(version, n),
         **{name: blocks.money(_one_chunk(priced[name].to_arrow())) for name in COSTS},
         "record_time": pa.array(times_us, pa.timestamp("us")),
-        "log_id": pa.repeat(state.log_id, n),
+        "log_id": blocks.constant(state.log_id, n),
         "source_partition": pa.array(np.full(n, state.partition, np.int32)),
         "source_offset": pa.array(offsets, pa.int64()),
     }

@@ -19,7 +19,7 @@ from schemas.codec import UnknownSchema, WriterSchemas, read_fields
 from schemas.priced import usage_event_arrow
 from schemas.resolution import Writer, row_schema
 from schemas.wire import prefix_size
-from streams.spend.columns import Undecodable, align, read
+from streams.spend.columns import align
 from streams.spend.poison import Poison, read_around_poison, trailing
 
 __all__ = ["MAX_BATCH_BYTES", "Decoded", "Poison", "decode"]
@@ -138,12 +138,7 @@ def _decode_group(
     """Records of one writer: the rows, their places among `values`, and the poison."""
     if writer.joined is None:
         return _resolve_one_by_one(writer, values)
-    poison: list[Poison] = []
-    try:
-        rows = read(writer, values, separator)
-        kept = np.arange(len(values))
-    except Undecodable:
-        rows, kept, poison = read_around_poison(writer, values, separator)
+    rows, kept, poison = read_around_poison(writer, values, separator)
     batch, bad = align(writer, rows)
     if not bad:
         return batch, kept, poison

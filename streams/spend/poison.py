@@ -1,8 +1,8 @@
 """Which records of a batch cannot be decoded, and why. Pure.
 
-A batch that does not decode is cut into parts until few records are left; those are read one by one with fastavro. What
-decodes on the way is kept, so that a few spoilt records cost a batch little more than a second reading. fastavro
-lets some things pass that the specification does not, so its word is final only when it refuses; what it accepts is
+A batch is decoded in parts that fit the processor's cache, and a part that does not decode is halved until few records
+are left; those are read one by one with fastavro. What decodes on the way is kept, so that a spoilt record costs about
+two readings of its part. fastavro lets some things pass that the specification does not, so its word is final only when it refuses; what it accepts is
 decoded as the batch would be. A record's fate never depends on its neighbours.
 """
 
@@ -18,7 +18,7 @@ from schemas.codec import read_fields
 from schemas.resolution import Writer
 from streams.spend.columns import Undecodable, read
 
-_MANY, _PARTS = 10_000, 32  # more values than so many are cut into 32 parts, fewer are halved: a call has its price
+_PART = 4_096  # records decoded in one call: fewer pay for the call, more leave the cache (half as fast at 50,000)
 _LEAF = 64  # so few records are looked at one by one
 
 
@@ -42,29 +42,31 @@ def trailing(position: int, count: int) -> Poison:
 def read_around_poison(
     writer: Writer, values: Sequence[bytes], separator: bytes
 ) -> tuple[pa.StructArray, np.ndarray, list[Poison]]:
-    """Read values that do not decode together: the rows, their places among the values, and the poison, ascending."""
-    parts, poison = _search(writer, values, 0, separator)
-    kept = np.delete(np.arange(len(values)), [p.position for p in poison])
+    """Read values whether they decode together or not: the rows, their places among them, and the poison, ascending."""
+    parts, poison = [], []
+    for first in range(0, len(values), _PART):
+        more_parts, more_poison = _read(writer, values[first : first + _PART], first, separator)
+        parts += more_parts
+        poison += more_poison
+    kept = np.arange(len(values))
+    if poison:
+        kept = np.delete(kept, [p.position for p in poison])
     return pa.concat_arrays(parts) if parts else read(writer, [], separator), kept, poison
 
 
-def _search(
+def _read(
     writer: Writer, values: Sequence[bytes], start: int, separator: bytes
 ) -> tuple[list[pa.StructArray], list[Poison]]:
     """The rows, part by part, and the poison, positions counted from `start`."""
-    if len(values) <= _LEAF:
-        return _one_by_one(writer, values, start, separator)
-    parts, poison = [], []
-    size = -(-len(values) // (_PARTS if len(values) > _MANY else 2))
-    for first in range(0, len(values), size):
-        part = values[first : first + size]
-        try:
-            parts.append(read(writer, part, separator))
-        except Undecodable:
-            more_parts, more_poison = _search(writer, part, start + first, separator)
-            parts += more_parts
-            poison += more_poison
-    return parts, poison
+    try:
+        return [read(writer, values, separator)], []
+    except Undecodable:
+        if len(values) <= _LEAF:
+            return _one_by_one(writer, values, start, separator)
+    middle = len(values) // 2
+    parts, poison = _read(writer, values[:middle], start, separator)
+    more_parts, more_poison = _read(writer, values[middle:], start + middle, separator)
+    return parts + more_parts, poison + more_poison
 
 
 def _one_by_one(
