@@ -23,6 +23,7 @@ log = logging.getLogger("spendstream.alerts")
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", CONTENT_TYPE.encode())]
+_ENDS = ("retracted", "resolved", "closed")
 _TEXTS = ("incident", "change", "title", "text", "dimension", "member")
 
 
@@ -45,6 +46,22 @@ class Incident:
     @property
     def latest(self) -> Published:
         return self.changes[-1]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it will be said to be over, and was not yet; only budgets and anomalies have an end."""
+        latest = self.latest.alert.document
+        return latest["type"].startswith(("spend.budget.", "spend.anomaly.")) and latest["data"]["change"] not in _ENDS
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines: the latest document whole, of the others their ids."""
+        return {
+            "incident": self.key,
+            "open": self.is_open,
+            "opened_at": self.changes[0].alert.document["time"],
+            "changes": [change.alert.id for change in self.changes],
+            "latest": self.latest.alert.document,
+        }
 
 
 def record(alert: Alert) -> tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]:

@@ -50,6 +50,18 @@ class Delivery:
         """Nothing more is done about it, not after a restart either."""
         return self.state != "pending"
 
+    def as_json(self) -> dict[str, Any]:
+        """A value of spend.deliveries."""
+        return {
+            "alert_id": self.alert_id,
+            "incident": self.incident,
+            "channel": self.channel,
+            "state": self.state,
+            "attempts": self.attempts,
+            "last_error": self.last_error,
+            "at": rfc3339(self.at),
+        }
+
 
 @dataclass(frozen=True)
 class Position:
@@ -66,6 +78,13 @@ class Remembered:
 
     deliveries: dict[tuple[str, str], Delivery]
     positions: dict[str, Position]
+
+
+def delivery_of(
+    alert: Alert, channel: str, state: State, *, attempts: int, error: str | None, at: datetime
+) -> Delivery:
+    """The status of an alert."""
+    return Delivery(alert.id, str(alert.document["data"]["incident"]), channel, state, attempts, error, at)
 
 
 def key_of(alert_id: str, channel: str) -> str:
@@ -105,24 +124,13 @@ class DeliveryLog:
         self._thread = threading.Thread(target=self._serve, name="delivery-log", daemon=True)
         self._thread.start()
 
-    def settle(
-        self, alert: Alert, channel: str, state: State, *, attempts: int, error: str | None, now: datetime, wait: bool
-    ) -> None:
+    def settle(self, delivery: Delivery, *, wait: bool) -> None:
         """Write a status. `wait`: until the broker has it, so that it is known after a crash.
 
         Raises:
             Unreachable: the broker refuses it, or this log was closed meanwhile.
         """
-        value = {
-            "alert_id": alert.id,
-            "incident": alert.document["data"]["incident"],
-            "channel": channel,
-            "state": state,
-            "attempts": attempts,
-            "last_error": error,
-            "at": rfc3339(now),
-        }
-        self._write(key_of(alert.id, channel), value, wait)
+        self._write(key_of(delivery.alert_id, delivery.channel), delivery.as_json(), wait)
 
     def move(self, position: Position, now: datetime, *, wait: bool = False) -> None:
         """Write how far a channel has come. Raises as `settle`."""

@@ -17,7 +17,7 @@ from streams.alerts import Published
 from streams.kafka import reader, topic_ids
 from streams.planned import PlannedFeed
 from streams.relay.channels import Chat, Webhook
-from streams.relay.deliveries import DeliveryLog, Position, Remembered, expired, read_deliveries
+from streams.relay.deliveries import DeliveryLog, Position, Remembered, delivery_of, expired, read_deliveries
 from streams.relay.route import suppressed, takes
 from streams.relay.targets import Target, target_of
 from streams.relay.worker import ChannelWorker, Job
@@ -119,8 +119,8 @@ class Relay:
         if why is None:
             worker.offer(Job(published.offset, alert, published.at / 1_000, attempts))
             return
-        now = datetime.now(UTC)
-        deliveries.settle(alert, channel.name, "suppressed", attempts=0, error=why, now=now, wait=False)
+        status = delivery_of(alert, channel.name, "suppressed", attempts=0, error=why, at=datetime.now(UTC))
+        deliveries.settle(status, wait=False)
         metrics.RELAY_DELIVERIES.labels(channel.name, "suppressed").inc()
 
     def _save(

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from streams import metrics
 from streams.errors import Halt, SpendError
 from streams.relay.channels import Chat, Webhook
-from streams.relay.deliveries import DeliveryLog, State
+from streams.relay.deliveries import DeliveryLog, State, delivery_of
 from streams.relay.storm import NoLimit, StormLimit
 from streams.relay.targets import Outcome, Target
 from streams.spend import relay_notices
@@ -173,5 +173,5 @@ class ChannelWorker(threading.Thread):
             self._waiting.set(len(self._open))
 
     def _write(self, alert: Alert, state: State, attempts: int, error: str | None, *, wait: bool = False) -> None:
-        now = datetime.now(UTC)
-        self._deliveries.settle(alert, self.channel.name, state, attempts=attempts, error=error, now=now, wait=wait)
+        status = delivery_of(alert, self.channel.name, state, attempts=attempts, error=error, at=datetime.now(UTC))
+        self._deliveries.settle(status, wait=wait)
