@@ -67,11 +67,30 @@ def period(name: str, now: datetime, zone: ZoneInfo) -> Period:
         "quarter_to_date": _quarters,
         "year_to_date": _years,
     }[name](today)
-    start = _midnight(first, zone)
+    start = midnight(first, zone)
     local_end = end.astimezone(zone)
     same_day = previous_first + (local_end.date() - first)
     previous_end = min(_instant(same_day, local_end.time(), zone), start)
-    return Period(name, title, Stretch(start, end), Stretch(_midnight(previous_first, zone), previous_end))
+    return Period(name, title, Stretch(start, end), Stretch(midnight(previous_first, zone), previous_end))
+
+
+def calendar(kind: str, day: date) -> tuple[date, date]:
+    """The first day of the `kind` (day, week, month, quarter, year) that a day lies in, and the first day of the next.
+
+    Weeks begin on Monday.
+
+    Raises:
+        KeyError: no such kind.
+    """
+    of, longest = {
+        "day": (lambda today: (today, today), 1),
+        "week": (_weeks, 7),
+        "month": (_months, 31),
+        "quarter": (_quarters, 92),
+        "year": (_years, 366),
+    }[kind]
+    first = of(day)[0]
+    return first, of(first + timedelta(days=longest))[0]
 
 
 def custom(first: date, last: date, zone: ZoneInfo) -> Period:
@@ -83,9 +102,9 @@ def custom(first: date, last: date, zone: ZoneInfo) -> Period:
     if last < first:
         raise ValueError(f"the last day, {last}, is before the first, {first}")
     days = last - first + timedelta(days=1)
-    start, end = _midnight(first, zone), _midnight(last + timedelta(days=1), zone)
+    start, end = midnight(first, zone), midnight(last + timedelta(days=1), zone)
     title = f"{first} to {last}"
-    return Period("custom", title, Stretch(start, end), Stretch(_midnight(first - days, zone), start))
+    return Period("custom", title, Stretch(start, end), Stretch(midnight(first - days, zone), start))
 
 
 def _weeks(today: date) -> tuple[date, date]:
@@ -120,8 +139,8 @@ def _days_before(instant: datetime, days: int, zone: ZoneInfo) -> datetime:
     return _instant(local.date() - timedelta(days=days), local.time(), zone)
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    """The start of the day, which where clocks jump at midnight is 01:00."""
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The start of the day as an instant in UTC, which where clocks jump at midnight is 01:00."""
     return _instant(day, time(), zone)
 
 
