@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from streams import metrics
 from streams.price_events import PriceStage
 from streams.settings import Settings
-from streams.transport import BatchConsumer, BatchSchema, BatchTransport
+from streams.transport import Batch, BatchConsumer, BatchSchema, BatchTransport
 
 log = logging.getLogger("spendstream.worker")
 
@@ -52,14 +52,21 @@ def price_app(settings: Settings, stage: PriceStage) -> faust.App:
     )
     app.transport = BatchTransport(app, stage)
 
+    in_work: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected before its end
+
+    async def work_on(batch: Batch) -> None:
+        try:
+            await stage.process(batch)
+            await _consumer(app).done(batch)
+        except Exception as exc:
+            stage.fatal(exc)
+
     @app.agent(app.topic(stage.topic, schema=BatchSchema()))
     async def price_events(batches: faust.StreamT) -> None:
-        async for batch in batches:
-            try:
-                await stage.process(batch)
-                await _consumer(app).done(batch)
-            except Exception as exc:
-                stage.fatal(exc)
+        async for batch in batches:  # of other partitions: the transport has one batch of a partition in flight
+            task = asyncio.create_task(work_on(batch))
+            in_work.add(task)
+            task.add_done_callback(in_work.discard)
 
     _add_pages(app, stage)
     return app

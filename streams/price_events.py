@@ -8,9 +8,9 @@ hole. The state of a partition is taken over from its own blocks (`streams.price
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from typing import NoReturn
 
 import numpy as np
@@ -47,13 +47,18 @@ class PriceStage:
         self._producer = block_producer(settings)
         self._states: dict[int, PartitionState] = {}
         self._epoch = 0
-        self._thread = ThreadPoolExecutor(1, "decide")  # allocators keep memory for each thread that needed some
-        self._busy = asyncio.Lock()  # a takeover waits for the batch in work; a batch of an earlier epoch is dropped
+        # One thread decides while the other waits for Kafka: a partition has one batch in flight, so its order stands.
+        self._deciding = ThreadPoolExecutor(1, "decide")  # allocators keep memory for each thread that needed some
+        self._publishing = ThreadPoolExecutor(1, "publish")
+        self._busy = asyncio.Lock()  # held while a batch is decided; one of an earlier epoch is dropped
+        self._published: set[asyncio.Future[None]] = set()  # under way; a takeover waits for them too
         self.ready = False
 
     async def positions(self, tps: set[TP], epoch: int) -> Mapping[TP, int]:
         """Take over the partitions now assigned and say where each goes on."""
         async with self._busy:
+            if self._published:
+                await asyncio.wait(self._published)
             self._epoch = epoch
             self.ready = False
             self._states = {}
@@ -86,29 +91,33 @@ class PriceStage:
             if not len(records):
                 return
             loop = asyncio.get_running_loop()
-            decision = await loop.run_in_executor(self._thread, self._decide_and_publish, records, state)
-            _count(decision, partition, state)
+            decision = await loop.run_in_executor(self._deciding, self._decide, records, state)
+            published = loop.run_in_executor(self._publishing, self._settle, decision, records, state)
+            self._published.add(published)
+            published.add_done_callback(self._published.discard)
+        await published
+        _count(decision, partition, state)
 
-    def _decide_and_publish(self, records: Records, state: PartitionState) -> Decision:
-        started = time.perf_counter()
-        decision = decide(records, state, self._writers, self._rates.table)
-        decided = time.perf_counter()
-        offset = self._publish(decision, records, state)
-        metrics.DECIDE_SECONDS.observe(decided - started)
-        metrics.PUBLISH_SECONDS.observe(time.perf_counter() - decided)
+    def _decide(self, records: Records, state: PartitionState) -> Decision:
+        with metrics.DECIDE_SECONDS.time():
+            return decide(records, state, self._writers, self._rates.table)
+
+    def _settle(self, decision: Decision, records: Records, state: PartitionState) -> None:
+        """Publish, and move the partition's mark."""
+        with metrics.PUBLISH_SECONDS.time():
+            offset = self._publish(decision, records, state)
         if offset == state.next_block:
             state.mark, state.next_block = decision.block.header.last, offset + 1
-        else:
-            # Another worker's block came in between: a stretch may have been decided there first.
-            log.warning("spend.priced partition %d: block %d is another worker's", state.partition, state.next_block)
-            ids = self._log_ids()
-            if (ids.usage, ids.priced) != (state.log_id, state.block_log_id):
-                raise Halt(
-                    f"spend.usage is another log since it was read ({state.log_id} before, {ids.usage} now): the "
-                    "broker was made anew; start the worker again, and it begins that log from its start"
-                )
-            self._states[state.partition], _ = take_over(self._settings, ids, state.partition, self._accept_gap)
-        return decision
+            return
+        # Another worker's block came in between: a stretch may have been decided there first.
+        log.warning("spend.priced partition %d: block %d is another worker's", state.partition, state.next_block)
+        ids = self._log_ids()
+        if (ids.usage, ids.priced) != (state.log_id, state.block_log_id):
+            raise Halt(
+                f"spend.usage is another log since it was read ({state.log_id} before, {ids.usage} now): the "
+                "broker was made anew; start the worker again, and it begins that log from its start"
+            )
+        self._states[state.partition], _ = take_over(self._settings, ids, state.partition, self._accept_gap)
 
     def _publish(self, decision: Decision, records: Records, state: PartitionState) -> int:
         """Dead letters first: once the block is there, nobody looks at their offsets again."""
@@ -170,10 +179,10 @@ def _beyond(batch: Batch, mark: int) -> Records:
     """The records of a batch beyond the mark (after a takeover in between, some may be decided)."""
     kept = batch.records if batch.records[0].offset > mark else [r for r in batch.records if r.offset > mark]
     return Records(
-        keys=[r.key for r in kept],
-        values=[r.value for r in kept],
-        offsets=np.fromiter((r.offset for r in kept), np.int64, len(kept)),
-        times_us=np.fromiter((r.timestamp for r in kept), np.int64, len(kept)) * 1000,
+        keys=list(map(attrgetter("key"), kept)),
+        values=list(map(attrgetter("value"), kept)),
+        offsets=np.fromiter(map(attrgetter("offset"), kept), np.int64, len(kept)),
+        times_us=np.fromiter(map(attrgetter("timestamp"), kept), np.int64, len(kept)) * 1000,
     )
 
 

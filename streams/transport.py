@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, NoReturn, Protocol
 
 import aiokafka
@@ -38,6 +39,7 @@ log = logging.getLogger("spendstream.transport")
 
 BATCH_BYTES = 16 << 20  # a batch is due at this size: deciding it takes some 15 times as much memory
 FETCH_WAIT_MS = 50  # one fetch a broker is under way at a time: while it waits for its partitions, others wait for it
+_VALUE = attrgetter("value")
 HELD_BYTES = 32 << 20  # of values, gathered or in flight; a worker that holds so much fetches nothing
 
 RELIED_ON: Mapping[type, tuple[str, ...]] = {
@@ -372,7 +374,7 @@ def _from(offset: int, records: list[Record]) -> list[Record]:
 
 
 def _bytes(records: list[Record]) -> int:
-    return sum([len(r.value) for r in records if r.value is not None])
+    return sum(map(len, filter(None, map(_VALUE, records))))
 
 
 class BatchTransport(driver.Transport):

@@ -2,8 +2,8 @@
 
 A batch is decoded in parts that fit the processor's cache, and a part that does not decode is halved until few records
 are left; those are read one by one with fastavro. What decodes on the way is kept, so that a spoilt record costs about
-two readings of its part. fastavro lets some things pass that the specification does not, so its word is final only when it refuses; what it accepts is
-decoded as the batch would be. A record's fate never depends on its neighbours.
+two readings of its part. fastavro lets some things pass that the specification does not, so its word is final only when
+it refuses; what it accepts is decoded as the batch would be. A record's fate never depends on its neighbours.
 """
 
 from collections.abc import Sequence
