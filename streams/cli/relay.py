@@ -32,7 +32,9 @@ def command(
     """
     conf = settings()
     channels = read_channels(conf.relay_file)
-    logging.getLogger("apprise").propagate = False  # what it logs may hold an address; the relay says what went wrong
+    chatty = logging.getLogger("apprise")  # what it logs may hold an address; the relay says what went wrong
+    chatty.propagate = False
+    chatty.addHandler(logging.NullHandler())
     if check:
         now = datetime.now(UTC)
         results = check_channels(channels, now, f"{now:%Y%m%dT%H%M%S%f}")

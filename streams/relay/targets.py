@@ -1,6 +1,7 @@
 """Where a channel sends: one attempt, and what came of it. No retries here, no secret in what is said."""
 
 import email.utils
+import hashlib
 import http.client
 import socket
 import time
@@ -9,6 +10,7 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import apprise
 
@@ -81,14 +83,17 @@ class WebhookTarget:
 
 
 class ChatTarget:
-    """Sends title and text through apprise."""
+    """Sends title and text through apprise.
+
+    `{incident}` in the address stands for the alert's incident, for services that keep one (PagerDuty's `dedup`): its
+    changes then update one page, and its end closes it.
+    """
 
     def __init__(self, channel: Chat) -> None:
-        url = url_of(channel)
-        self._secrets, self._timeout = secrets_in([url]), channel.timeout_seconds
-        self._apprise = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, app_id="spendstream"))
-        if not self._apprise.add(url):
-            service = url.partition("://")[0] if "://" in url else "nothing"
+        self._url, self._timeout = url_of(channel), channel.timeout_seconds
+        self._secrets = secrets_in([self._url])
+        if self._service("check") is None:
+            service = self._url.partition("://")[0] if "://" in self._url else "nothing"
             raise SpendError(
                 f"channel {channel.name}: url: apprise does not take it (its service is {service[:20]!r}): "
                 "see github.com/caronc/apprise for how each service's address is written"
@@ -97,7 +102,7 @@ class ChatTarget:
     def send(self, alert: Alert) -> Outcome:
         data = alert.document["data"]
         try:
-            result = self._apprise.notify(
+            result = (self._service(data["incident"]) or apprise.Apprise()).notify(
                 title=data["title"],
                 body=data["text"],
                 notify_type=_kind(data),
@@ -113,6 +118,16 @@ class ChatTarget:
         if timed_out:
             said = [f"no answer within {self._timeout:g} s"]
         return Outcome(False, scrubbed("; ".join(said) or "apprise reports a failure", self._secrets))
+
+    def _service(self, incident: str) -> apprise.Apprise | None:
+        made = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, app_id="spendstream"))
+        return made if made.add(self._url.replace("{incident}", incident_key(incident))) else None
+
+
+def incident_key(incident: str) -> str:
+    """An incident as part of an address; services take 255 characters of it."""
+    key = quote(incident, safe="")
+    return key if len(key) <= 200 else hashlib.sha256(incident.encode()).hexdigest()
 
 
 def scrubbed(text: str, secrets: Sequence[str]) -> str:

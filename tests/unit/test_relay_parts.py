@@ -22,7 +22,7 @@ from streams.relay.deliveries import Delivery, Position, Remembered, expired
 from streams.relay.route import PLANNED, REVISED, suppressed, takes
 from streams.relay.run import begin_at
 from streams.relay.storm import NoLimit, StormLimit
-from streams.relay.targets import scrubbed, target_of
+from streams.relay.targets import incident_key, scrubbed, target_of
 from streams.relay.worker import back_off
 from streams.spend import alert
 
@@ -298,3 +298,9 @@ def test_the_second_opening_of_a_level_is_another_alert() -> None:
     assert first.key == second.key and first.id != second.id
     assert signature.webhook_id(first.id) != signature.webhook_id(second.id)
     assert alert.budget_opened(ORIGIN, NOON, replace(LEVEL, spent=LEVEL.spent + 1)).id == first.id
+
+
+def test_an_incident_is_named_in_an_address_within_255_characters() -> None:
+    assert incident_key("budget/acme/a&b=c/2026-11-01/80") == "budget%2Facme%2Fa%26b%3Dc%2F2026-11-01%2F80"
+    long = incident_key("anomaly/user/" + "ü" * 300)
+    assert len(long) == 64 and long != incident_key("anomaly/user/" + "ü" * 301)
