@@ -30,6 +30,7 @@ log = logging.getLogger("spendstream.relay")
 
 State = Literal["pending", "delivered", "failed", "suppressed", "summarised"]
 STATES: tuple[State, ...] = ("pending", "delivered", "failed", "suppressed", "summarised")
+_GRACE_SECONDS = 10.0
 _FORGOTTEN_AFTER = timedelta(days=31)  # spend.alerts keeps 30 days
 
 
@@ -109,7 +110,9 @@ def read_deliveries(settings: Settings) -> Remembered:
 class DeliveryLog:
     """Writes statuses and positions, from any thread, in the order of each caller."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stopped: threading.Event) -> None:
+        """Whoever waits for the broker waits as long as it takes, but not much longer than until `stopped` is set."""
+        self._stopped = stopped
         self._producer = Producer(
             {
                 **client_config(settings),
@@ -166,8 +169,10 @@ class DeliveryLog:
 
         text = None if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
         self._producer.produce(topics.DELIVERIES, text, key.encode(), partition=0, on_delivery=written)
+        grace = _GRACE_SECONDS
         while wait and not done.wait(0.2):
-            if self._closed.is_set():
+            grace -= 0.2 if self._stopped.is_set() else 0.0
+            if grace <= 0 or self._closed.is_set():
                 raise Unreachable(f"{topics.DELIVERIES}: the broker did not acknowledge a status in time")
         if self._refused:
             raise Unreachable(f"{topics.DELIVERIES}: {self._refused[0]}")

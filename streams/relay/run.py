@@ -59,7 +59,7 @@ class Relay:
             channel.name: begin_at(remembered.positions.get(channel.name), topic_id, low, high, self._from_beginning)
             for channel in self._channels
         }
-        planned, deliveries = PlannedFeed(self._settings), DeliveryLog(self._settings)
+        planned, deliveries = PlannedFeed(self._settings), DeliveryLog(self._settings, self._stopped)
         workers = [self._worker(channel, deliveries, remembered) for channel in self._channels]
         consumer = reader(self._settings)
         try:
