@@ -13,13 +13,11 @@ MONEY = pa.decimal128(38, 12)  # US dollars; the unscaled integer is picodollars
 
 TEXT = pa.dictionary(pa.int32(), pa.string())  # a text of few values: each once, and its number in every row
 
-FEW_VALUES: frozenset[str] = frozenset(
-    (
-        *("source", "provider", "request_model", "operation", "response_model", "usage_status", "finish_reason"),
-        *("error_type", "server", "region", "service_tier", "speed", "reported_cost_currency", "workload", "customer"),
-        *("team", "project", "service", "gateway", "api_key_id", "environment", "workflow", "agent", "release"),
-        *("cost_category", "cache_outcome", "unit_type"),
-    )
+FEW_VALUES: tuple[str, ...] = (
+    *("source", "provider", "request_model", "operation", "response_model", "usage_status", "finish_reason"),
+    *("error_type", "server", "region", "service_tier", "speed", "reported_cost_currency", "workload", "customer"),
+    *("team", "project", "service", "gateway", "api_key_id", "environment", "workflow", "agent", "release"),
+    *("cost_category", "cache_outcome", "unit_type"),
 )
 """Texts of the event that are dictionaries in a block, and LowCardinality in ClickHouse, which then takes them as they
 are: hashing every row again took it half of an insert (docs/performance.md)."""

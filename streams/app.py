@@ -1,11 +1,12 @@
-"""The price worker: a Faust app with one agent, its web pages, and how it runs and ends."""
+"""The two Faust apps, price and windows: their agents, their web pages, and how a worker runs and ends."""
 
 import asyncio
 import ctypes
 import gc
 import logging
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import faust
 from faust.types.web import Response
@@ -13,21 +14,41 @@ from faust.web import Request, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams import metrics
-from streams.price_events import PriceStage
 from streams.settings import Settings
-from streams.transport import Batch, BatchConsumer, BatchSchema, BatchTransport
+from streams.transport import Batch, BatchConsumer, BatchSchema, BatchTransport, Stage
 
 log = logging.getLogger("spendstream.worker")
 
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h
 
 
-def price_app(settings: Settings, stage: PriceStage) -> faust.App:
-    """The Faust app `spendstream-price`: `spend.usage` through the batch transport into `stage`."""
+class AppStage(Stage, Protocol):
+    """A stage with the agent that works on its batches."""
+
+    agent: str
+    ready: bool
+
+    async def process(self, batch: Batch) -> None:
+        """Work on a batch; returns when what follows from it is where it belongs."""
+        ...
+
+
+def price_app(settings: Settings, stage: AppStage) -> faust.App:
+    """The Faust app `spendstream-price`: `spend.usage` into priced blocks."""
+    return _app("spendstream-price", settings, settings.worker_web_port, stage)
+
+
+def windows_app(settings: Settings, total_blocks: AppStage, merge_totals: AppStage) -> faust.App:
+    """The Faust app `spendstream-windows`: priced blocks into totals, totals into windows and alerts."""
+    return _app("spendstream-windows", settings, settings.windows_web_port, total_blocks, merge_totals)
+
+
+def _app(name: str, settings: Settings, port: int, *stages: AppStage) -> faust.App:
+    """An app with an agent for each stage, fed by the batch transport."""
     servers = settings.kafka_bootstrap_servers.split(",")
     session = settings.session_timeout_seconds
     app = faust.App(
-        "spendstream-price",
+        name,
         broker=[f"kafka://{server.strip()}" for server in servers],
         store="memory://",
         datadir=str(settings.state_dir / "faust"),
@@ -43,15 +64,21 @@ def price_app(settings: Settings, stage: PriceStage) -> faust.App:
         stream_wait_empty=False,
         web_bind=settings.web_host,
         web_host=settings.web_host,
-        web_port=settings.worker_web_port,
+        web_port=port,
         web_router_enabled=False,
         web_tables_enabled=False,
         web_graph_enabled=False,
         web_stats_enabled=False,
         web_metrics_enabled=False,
     )
-    app.transport = BatchTransport(app, stage)
+    app.transport = BatchTransport(app, *stages)
+    for stage in stages:
+        _add_agent(app, stage)
+    _add_pages(app, stages)
+    return app
 
+
+def _add_agent(app: faust.App, stage: AppStage) -> None:
     in_work: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected before its end
 
     async def work_on(batch: Batch) -> None:
@@ -61,26 +88,23 @@ def price_app(settings: Settings, stage: PriceStage) -> faust.App:
         except Exception as exc:
             stage.fatal(exc)
 
-    @app.agent(app.topic(stage.topic, schema=BatchSchema()))
-    async def price_events(batches: faust.StreamT) -> None:
+    @app.agent(app.topic(stage.topic, schema=BatchSchema()), name=stage.agent)
+    async def work(batches: faust.StreamT) -> None:
         async for batch in batches:  # of other partitions: the transport has one batch of a partition in flight
             task = asyncio.create_task(work_on(batch))
             in_work.add(task)
             task.add_done_callback(in_work.discard)
-
-    _add_pages(app, stage)
-    return app
 
 
 def _consumer(app: faust.App) -> BatchConsumer:
     return app.consumer  # type: ignore[return-value]
 
 
-def _add_pages(app: faust.App, stage: PriceStage) -> None:
+def _add_pages(app: faust.App, stages: Sequence[AppStage]) -> None:
     @app.page("/metrics")
     async def serve_metrics(web: View, request: Request) -> Response:
         for tp, behind in _consumer(app).lag().items():
-            metrics.LAG.labels(tp.partition).set(behind)
+            metrics.LAG.labels(tp.topic, tp.partition).set(behind)
         return web.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])
 
     @app.page("/health")
@@ -89,7 +113,7 @@ def _add_pages(app: faust.App, stage: PriceStage) -> None:
 
     @app.page("/ready")
     async def ready(web: View, request: Request) -> Response:
-        is_ready = stage.ready and not app.rebalancing
+        is_ready = all(stage.ready for stage in stages) and not app.rebalancing
         return web.json({"ready": is_ready}, status=200 if is_ready else 503)
 
 

@@ -50,8 +50,8 @@ PUBLISH_SECONDS = Histogram(
 )
 LAG = Gauge(
     "spend_lag_records",
-    "Records of spend.usage not yet priced. Growing: add workers (up to one a partition).",
-    ["partition"],
+    "Records of a worker's topic that are not worked on yet. Growing: add workers (up to one a partition).",
+    ["topic", "partition"],
 )
 DEDUP_ENTRIES = Gauge("spend_dedup_entries", "Identities in the deduplication index.", ["partition"])
 WATERMARK = Gauge(
@@ -73,9 +73,26 @@ INSERT_SECONDS = Histogram(
 )
 INSERT_RETRIES = Counter(
     "spend_insert_retries",
-    "Inserts that failed and are tried again with the same token. Rising: ClickHouse is down; the log says why.",
+    "Inserts that failed and are tried again. Rising: ClickHouse is down; the log says why.",
 )
 SINK_LAG = Gauge("spend_sink_lag_blocks", "Priced blocks not yet in ClickHouse.", ["partition"])
+COPIED = Counter(
+    "spend_copied_records",
+    "Records of the other topics (windows, alerts, budgets, their states, deliveries) that ClickHouse has "
+    "acknowledged, repeats included.",
+    ["topic"],
+)
+COPY_UNREADABLE = Counter(
+    "spend_copy_unreadable",
+    "Records of these topics that were left out because they cannot be read. Any: the sink's log says which and why; "
+    "somebody else writes to the topic, or the sink is older than the writer.",
+    ["topic"],
+)
+COPY_LAG = Gauge(
+    "spend_copy_lag_records",
+    "Records of these topics not yet in ClickHouse. Growing: ClickHouse is down or slow; the log says why.",
+    ["topic"],
+)
 
 # ---- relay
 

@@ -35,6 +35,7 @@ class PriceStage:
     """A worker's part of spend.usage: the state of its partitions, and what is done with a batch."""
 
     topic = topics.USAGE
+    agent = "price_events"
 
     def __init__(self, settings: Settings, writers: WriterSchemas, rates: RatesFeed, accept_gap: bool = False) -> None:
         self.block_seconds = settings.block_seconds

@@ -49,7 +49,9 @@ class Settings(BaseSettings):
     poison_window: int = Field(1_000, ge=1, description="measured over this many last records of a partition.")
     rates_file: Path | None = Field(None, description="Own rates, YAML.")
 
-    minute_hours: int = Field(3, ge=1, le=48, description="Hours behind the watermark that minute windows are kept.")
+    minute_hours: int = Field(
+        26, ge=1, le=48, description="Hours behind the watermark that minute windows are kept; a day has up to 25."
+    )
     quarter_days: int = Field(
         40, ge=1, le=400, description="Days behind the watermark that quarter-hour windows are kept."
     )
@@ -70,6 +72,11 @@ class Settings(BaseSettings):
 
     web_host: str = Field("127.0.0.1", description="Address that the worker's and the sink's web listen on.")
     worker_web_port: int = Field(6066, ge=1, le=65535, description="Worker: /metrics, /health, /ready, /api.")
+    api_token: SecretStr = Field(
+        SecretStr(""),
+        description="Bearer token that changes over /api need; without one only a worker on this machine's own address "
+        "(SPEND_WEB_HOST) lets budgets be changed.",
+    )
     windows_web_port: int = Field(6068, ge=1, le=65535, description="Windows worker: /metrics, /health, /ready.")
     relay_web_port: int = Field(6069, ge=1, le=65535, description="Relay: /metrics, /health, /ready.")
     relay_file: Path | None = Field(None, description="Channels that the relay sends alerts to, YAML.")

@@ -6,8 +6,9 @@ they are `block_events` many or the oldest has waited `block_seconds`, then hand
 is a `Batch`. One batch of a partition is in flight at a time; while it is, at most one more is gathered and then the
 partition is no longer fetched (back-pressure).
 
-Where to begin is asked of the stage after every rebalance, never of the broker: `Stage.positions` is explicit, and a
-position that is gone ends the process. Offsets are committed for lag monitors to see; nothing depends on them.
+A transport feeds the stages of its app, one a topic. Where to begin is asked of the stages after every rebalance, never
+of the broker: `Stage.positions` is explicit, and a position that is gone ends the process. Offsets are committed for
+lag monitors to see; nothing depends on them.
 
 What is relied on in Faust beyond its public hooks is named in `RELIED_ON`; `tests/contract/test_transport.py` fails
 when a release of Faust or aiokafka changes it.
@@ -105,6 +106,7 @@ class Stage(Protocol):
 class _Partition:
     """What is gathered of a partition and not yet handed over."""
 
+    stage: Stage
     next_offset: int
     records: list[Record] = field(default_factory=list)
     bytes: int = 0
@@ -155,13 +157,13 @@ class BatchThread(driver.AIOKafkaConsumerThread):
 
 
 class BatchConsumer(driver.Consumer):
-    """Gathers, hands over, and waits for the agent to be done."""
+    """Gathers, hands over, and waits for the agents to be done."""
 
     _thread: BatchThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.stage: Stage = self.transport.stage  # type: ignore[attr-defined]
+        self.stages: Mapping[str, Stage] = self.transport.stages  # type: ignore[attr-defined]
         self._partitions: dict[TP, _Partition] = {}
         self._epoch = 0
         self._released = asyncio.Event()
@@ -183,22 +185,29 @@ class BatchConsumer(driver.Consumer):
             await self.perform_seek()
 
     async def perform_seek(self) -> None:
-        """Begin where the stage says, after every rebalance."""
+        """Begin where the stages say, after every rebalance."""
         self._epoch += 1
         self._partitions = {}
         epoch = self._epoch
-        tps = {tp for tp in self.assignment() if tp.topic == self.stage.topic}
+        assigned = self.assignment()
+        positions: dict[TP, int] = {}
         try:
-            positions = await self.stage.positions(tps, epoch)
+            for topic, stage in self.stages.items():
+                positions |= await stage.positions({tp for tp in assigned if tp.topic == topic}, epoch)
             if epoch == self._epoch and positions:
                 await self.seek_wait(dict(positions))
         except Exception as exc:
             if epoch != self._epoch and isinstance(exc, KafkaError):
                 return  # revoked meanwhile: Faust asks again for what is assigned next
-            self.stage.fatal(exc)
+            self._fatal(exc)
         if epoch != self._epoch:
             return
-        self._partitions = {tp: _Partition(offset, done_to=offset - 1) for tp, offset in positions.items()}
+        self._partitions = {
+            tp: _Partition(self.stages[tp.topic], offset, done_to=offset - 1) for tp, offset in positions.items()
+        }
+
+    def _fatal(self, exc: BaseException) -> NoReturn:
+        next(iter(self.stages.values())).fatal(exc)
 
     async def _drain_messages(self, fetcher: Fetcher) -> None:  # type: ignore[override]
         try:
@@ -215,14 +224,14 @@ class BatchConsumer(driver.Consumer):
             if not self.app.should_stop:
                 raise
         except KafkaError as exc:
-            self.stage.fatal(
+            self._fatal(
                 Halt(
-                    f"{self.stage.topic}: {type(exc).__name__}: {exc}. Where the offset is gone, events have expired "
-                    "before they were priced: see docs/reliability.md"
+                    f"{', '.join(self.stages)}: {type(exc).__name__}: {exc}. Where the offset is gone, records have "
+                    "expired before they were read: see docs/reliability.md"
                 )
             )
         except Exception as exc:
-            self.stage.fatal(exc)
+            self._fatal(exc)
 
     async def _gather(self) -> None:
         """Take what the fetcher has for partitions that have room, for as long as no batch is due."""
@@ -266,25 +275,25 @@ class BatchConsumer(driver.Consumer):
         return room
 
     def _is_full(self, state: _Partition) -> bool:
-        return len(state.records) >= self.stage.block_events or state.bytes >= BATCH_BYTES
+        return len(state.records) >= state.stage.block_events or state.bytes >= BATCH_BYTES
 
     def _has_waited(self, state: _Partition, now: float) -> bool:
         """Whether a batch that is not full is due. Behind much that is in flight it would only wait: let it grow."""
         in_flight = sum(other.bytes_in_flight for other in self._partitions.values())
-        waited = now - state.gathered_since >= self.stage.block_seconds
+        waited = now - state.gathered_since >= state.stage.block_seconds
         return bool(state.records) and waited and in_flight < BATCH_BYTES // 4
 
     def _patience(self) -> float:
         """Seconds that a fetch may wait for records before a batch is due."""
         now = time.monotonic()
-        waiting = [s.gathered_since + self.stage.block_seconds - now for s in self._partitions.values() if s.records]
+        waiting = [s.gathered_since + s.stage.block_seconds - now for s in self._partitions.values() if s.records]
         return min(max(min(waiting, default=0.2), 0.01), 0.2)
 
     async def _hand_over(self) -> None:
         now, epoch = time.monotonic(), self._epoch
         for tp, state in list(self._partitions.items()):
             if not state.in_flight and (self._is_full(state) or self._has_waited(state, now)):
-                count = self.stage.block_events
+                count = state.stage.block_events
                 records, state.records = state.records[:count], state.records[count:]
                 left = _bytes(state.records)
                 state.bytes, state.bytes_in_flight = left, state.bytes - left
@@ -345,9 +354,9 @@ class BatchConsumer(driver.Consumer):
 
     def _watch(self) -> None:
         """A thread, so that a blocked event loop is seen too."""
-        patience = self.stage.stall_seconds
+        shortest = min(stage.stall_seconds for stage in self.stages.values())
         while not self._stopped.is_set():
-            time.sleep(min(1.0, patience / 4))
+            time.sleep(min(1.0, shortest / 4))
             now = time.monotonic()
             for tp, behind in self.lag().items():
                 state = self._partitions.get(tp)
@@ -355,11 +364,12 @@ class BatchConsumer(driver.Consumer):
                 if state is None or behind == 0 or waits:
                     if state is not None:
                         state.progress_at = now
-                elif now - state.progress_at > patience:
-                    self.stage.fatal(
+                elif now - state.progress_at > state.stage.stall_seconds:
+                    state.stage.fatal(
                         Halt(
                             f"{tp.topic} partition {tp.partition}: {behind} records behind and no progress for "
-                            f"{patience:g} s (SPEND_STALL_SECONDS); the process ends so that another can take over"
+                            f"{state.stage.stall_seconds:g} s (SPEND_STALL_SECONDS); the process ends so that another "
+                            "can take over"
                         )
                     )
 
@@ -378,13 +388,13 @@ def _bytes(records: list[Record]) -> int:
 
 
 class BatchTransport(driver.Transport):
-    """The aiokafka transport with the batch consumer, feeding `stage`."""
+    """The aiokafka transport with the batch consumer, feeding the stages."""
 
     Consumer = BatchConsumer
 
-    def __init__(self, app: faust.App, stage: Stage) -> None:
+    def __init__(self, app: faust.App, *stages: Stage) -> None:
         super().__init__(app.conf.broker_consumer, app, loop=None)
-        self.stage = stage
+        self.stages = {stage.topic: stage for stage in stages}
 
 
 class BatchSchema(faust.Schema):
