@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from confluent_kafka import KafkaException
 from pydantic import ValidationError
 
-from streams import topics
-from streams.errors import SpendError, Unreachable
-from streams.kafka import block_producer, read_range, reader, wait_for_brokers, watermarks
+from streams import compacted, topics
+from streams.errors import SpendError
+from streams.kafka import wait_for_brokers
 from streams.settings import Settings
 from streams.spend.rates import Rate
 
@@ -60,25 +59,11 @@ def topic_rates(settings: Settings) -> dict[str, Rate]:
 
     Raises:
         SpendError: a value does not fit.
+        Halt: the topic does not exist.
         Unreachable: the broker does not answer.
     """
     wait_for_brokers(settings, 3.0)
-    consumer = reader(settings)
-    try:
-        start, end = watermarks(consumer, topics.RATES, 0)
-        rates: dict[str, Rate] = {}
-        for message in read_range(consumer, topics.RATES, 0, start, end):
-            rate_id = (message.key() or b"").decode(errors="replace")
-            rates.pop(rate_id, None)
-            if value := message.value():
-                rates[rate_id] = parse_rate(value)
-        return rates
-    except KafkaException as exc:
-        raise Unreachable(
-            f"{topics.RATES}: {exc.args[0].str()}; make the topics with `spendstream topics create`"
-        ) from exc
-    finally:
-        consumer.close()
+    return {rate_id: parse_rate(value) for rate_id, value in compacted.values(settings, topics.RATES, bytes).items()}
 
 
 def publish_rates(settings: Settings, rates: Iterable[Rate] = (), removed: Iterable[str] = ()) -> None:
@@ -87,20 +72,8 @@ def publish_rates(settings: Settings, rates: Iterable[Rate] = (), removed: Itera
     Raises:
         Unreachable: the broker did not acknowledge them.
     """
-    failures: list[str] = []
-    producer = block_producer(settings)
-    values = {**{rate.id: rate_json(rate).encode() for rate in rates}, **dict.fromkeys(removed)}
-    for rate_id, value in values.items():
-        producer.produce(
-            topics.RATES,
-            key=rate_id.encode(),
-            value=value,
-            partition=0,
-            on_delivery=lambda error, _: failures.append(error.str()) if error is not None else None,
-        )
-    unsent = producer.flush(30)
-    if failures or unsent:
-        raise Unreachable(f"{topics.RATES}: {failures[0] if failures else 'the broker does not acknowledge the rates'}")
+    values = {rate.id: rate_json(rate).encode() for rate in rates}
+    compacted.put(settings, topics.RATES, {**values, **dict.fromkeys(removed)})
 
 
 def _rate(raw: Any, where: str) -> Rate:

@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         description="Bearer token that changes over /api need; without one only a worker on this machine's own address "
         "(SPEND_WEB_HOST) lets budgets be changed.",
     )
+    api_token: SecretStr = Field(
+        SecretStr(""),
+        description="Bearer token that changes over /api need; without one only a worker on this machine's own address "
+        "(SPEND_WEB_HOST) lets budgets be changed.",
+    )
     windows_web_port: int = Field(6068, ge=1, le=65535, description="Windows worker: /metrics, /health, /ready.")
     relay_web_port: int = Field(6069, ge=1, le=65535, description="Relay: /metrics, /health, /ready.")
     relay_file: Path | None = Field(None, description="Channels that the relay sends alerts to, YAML.")

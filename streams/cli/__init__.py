@@ -23,6 +23,7 @@ COMMANDS = (
     "alerts",
     "audit",
     "rates",
+    "budgets",
     "dead-letters",
     "doctor",
     "worker",

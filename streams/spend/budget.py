@@ -147,11 +147,10 @@ ByMember = dict[tuple[str, str], tuple[Budget, ...]]
 
 def by_member(budgets: Iterable[Budget]) -> ByMember:
     """The budgets of each (scope, member), `*` among the members."""
-    found: ByMember = {}
+    found: dict[tuple[str, str], list[Budget]] = {}
     for budget in budgets:
-        key = (budget.scope, budget.member)
-        found[key] = (*found.get(key, ()), budget)
-    return found
+        found.setdefault((budget.scope, budget.member), []).append(budget)
+    return {key: tuple(same) for key, same in found.items()}
 
 
 def budgets_of(index: ByMember, scope: str, member: str) -> tuple[Budget, ...]:

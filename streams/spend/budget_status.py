@@ -1,23 +1,24 @@
 """The status of a budget as `spend.budget-status` holds it. Pure."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
+from streams.spend.alert_document import rfc3339
 from streams.spend.budget import FULL, Budget, PeriodKind
 from streams.spend.budget_levels import Standing
+from streams.spend.budget_period import period_at
 from streams.spend.forecast import Forecast, seconds_to_breach
-from streams.spend.money import PICOS, usd
+from streams.spend.money import PICOS, percent, usd
 
 State = Literal["ok", "warning", "exceeded"]
 
 
-def _rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-Utc = Annotated[AwareDatetime, PlainSerializer(_rfc3339, return_type=str)]
+Utc = Annotated[
+    AwareDatetime, PlainSerializer(lambda instant: rfc3339(instant.replace(microsecond=0)), return_type=str)
+]
 """An instant that is written as RFC 3339 in UTC, to the second."""
 
 
@@ -130,13 +131,36 @@ def state(levels: tuple[int, ...]) -> State:
 def present(status: BudgetStatus | None, budget: Budget, now: datetime) -> tuple[State, int]:
     """The state and the picodollars spent as whoever reads them at `now` must take them.
 
-    The limit is the budget's present one. A status of a period that is over, or of other terms than those (the period
-    or the scope was changed a moment ago), says nothing: ok, nothing spent.
+    The limit is the budget's present one. A status of a period that is over, or of other terms (the period or the scope
+    was changed a moment ago), says nothing: ok, nothing spent.
     """
     if status is None or status.expired(now) or (status.scope, status.period) != (budget.scope, budget.period):
         return "ok", 0
     spent = status.spent_picos
-    return state(tuple(level for level in budget.levels if spent * 100 >= level * budget.limit_picos)), spent
+    return state(_reached(budget, spent)), spent
+
+
+def as_read(status: BudgetStatus, budget: Budget, now: datetime, zone: ZoneInfo) -> BudgetStatus:
+    """The status as `present` takes it, as a whole: of the period that `now` lies in, with the budget's limit."""
+    word, spent = present(status, budget, now)
+    own: dict[str, object] = {
+        "name": budget.name,
+        "period": budget.period,
+        "state": word,
+        "spent_usd": usd(spent),
+        "limit_usd": usd(budget.limit_picos),
+        "percent": percent(spent, budget.limit_picos),
+        "levels": _reached(budget, spent),
+    }
+    if status.expired(now) or status.period != budget.period:
+        period = period_at(budget.period, now, zone)
+        unknown = dict.fromkeys(("breach_p50", "breach_p90", "forecast_p50_usd", "forecast_p90_usd"))
+        own |= {"period_start": period.start, "resets_at": period.end, "forecast_trials": 0, **unknown}
+    return status.model_copy(update=own)
+
+
+def _reached(budget: Budget, spent: int) -> tuple[int, ...]:
+    return tuple(level for level in budget.levels if spent * 100 >= level * budget.limit_picos)
 
 
 def picos(amount: str) -> int:
