@@ -22,7 +22,17 @@ DIMENSIONS: tuple[str, ...] = (GLOBAL, *COLUMNS, TAG)
 """All of them: `global` has the one member '', a member of `tag` is key=value."""
 
 OTHER = "(other)"
-"""The member that counts what is beyond a dimension's cap."""
+
+
+def other(partition: int) -> str:
+    """The member that counts what is beyond a dimension's cap, one for each partition of spend.totals."""
+    return f"{OTHER} {partition}"
+
+
+def is_other(member: str) -> bool:
+    """Whether a member stands for many."""
+    return member.startswith(OTHER)
+
 
 COUNTS: tuple[str, ...] = (
     "calls",

@@ -42,6 +42,7 @@ class NotingStage:
     takeover_seconds: float = 0.0
     hang_at: int | None = None  # the batch that holds this offset is never done
     ready: bool = False
+    agent: str = "noting"
     epoch: int = 0
 
     async def positions(self, tps: set[TP], epoch: int) -> Mapping[TP, int]:
