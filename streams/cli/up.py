@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Annotated
 
@@ -10,12 +11,21 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from streams.budgets import publish
+from streams.errors import SpendError
+from streams.rates_feed import rates_in_force
+from streams.sample.budgets import live_budget
 from streams.settings import Settings, settings
+from streams.spend.budget import Budget
 from streams.supervisor import Stack
 
 
 def command(
     traffic: Annotated[int, typer.Option(min=0, help="Send so many sample events a second, too.")] = 0,
+    incident: Annotated[
+        bool, typer.Option(help="Let a workload of the traffic run away, past a budget that is made for it.")
+    ] = False,
+    incident_after: Annotated[int, typer.Option(min=1, help="Seconds until it runs away.")] = 60,
 ) -> None:
     """Run everything on this machine until Ctrl-C: broker, ClickHouse, worker and sink.
 
@@ -23,6 +33,8 @@ def command(
     """
     # Errors are for stderr; so is progress, so that nothing mixes with what a command prints.
     console = Console(stderr=True)
+    if incident and not traffic:
+        raise SpendError("--incident needs --traffic, such as --traffic 50")
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         # The first signal begins an orderly stop, which no further one may cut short.
@@ -34,15 +46,28 @@ def command(
         signal.signal(number, stop)
     try:
         with Stack(settings(), tell=lambda line: console.print(f"[dim]{line}[/dim]", highlight=False)) as stack:
+            told = f"{traffic} sample events a second"
             if traffic:
-                stack.spawn("traffic", sys.executable, "-m", "streams.sample.live", "--rate", str(traffic))
-            console.print(_where(stack.settings, traffic))
+                live = [sys.executable, "-m", "streams.sample.live", "--rate", str(traffic)]
+                if incident:
+                    live += ["--incident-after", str(incident_after)]
+                    told += f"\n{_prepare_incident(stack.settings, traffic, incident_after)}"
+                stack.spawn("traffic", *live)
+            console.print(_where(stack.settings, told if traffic else ""))
             stack.wait()
     except KeyboardInterrupt:
         console.print("stopped")
 
 
-def _where(own: Settings, traffic: int) -> Panel:
+def _prepare_incident(own: Settings, rate: int, after: int) -> str:
+    """Put the budget on the topic that the incident will exceed; what will happen, in words."""
+    now = datetime.now(UTC)
+    budget = Budget.model_validate(live_budget(rate, after, now, rates_in_force(own)))
+    publish(own, {budget.id: budget})
+    return f"{budget.member} runs away in {after} s, past its budget {budget.name!r} of ${budget.limit_usd:,}"
+
+
+def _where(own: Settings, traffic: str) -> Panel:
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="bold")
     rows.add_row("Kafka", own.kafka_bootstrap_servers)
@@ -52,7 +77,7 @@ def _where(own: Settings, traffic: int) -> Panel:
     rows.add_row("Files", str(own.state_dir))
     rows.add_row("Logs", str(own.state_dir / "logs"))
     if traffic:
-        rows.add_row("Traffic", f"{traffic} sample events a second")
+        rows.add_row("Traffic", traffic)
     rows.add_row("", "")
     rows.add_row("Look", "spendstream report")
     rows.add_row("", f"curl {own.clickhouse_url} -d 'SELECT count() FROM {own.clickhouse_database}.usage'")

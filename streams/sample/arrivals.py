@@ -17,6 +17,7 @@ from streams.sample.quantiles import measured
 HOUR_US = 3600 * 10**6
 DAY_US = 24 * HOUR_US
 GROWTH_DAYS = 30  # a customer's growth is given for this many days
+GROWN_DAYS = 35  # from `sized_at`, either way: nothing doubles every month for ever
 NO_CUSTOMER = -1
 
 
@@ -48,7 +49,7 @@ class Demand:
         day = np.arange(days + 1) + (start - sized_at) / timedelta(days=1)
         # Which customer uses which workload how much: fixed by the organisation, whatever the seed of the traffic.
         taste = np.random.default_rng(len(org.name)).gamma(0.8, size=(len(org.workloads), len(org.customers)))
-        by_day = size * np.exp(np.outer(day, growth) / GROWTH_DAYS)
+        by_day = size * np.exp(np.outer(day.clip(-GROWN_DAYS, GROWN_DAYS), growth) / GROWTH_DAYS)
         # [workload, day, customer]
         self.by_customer = taste[:, None, :] * by_day[None, :, :]
         hours = [start.astimezone(UTC) + timedelta(hours=n) for n in range(days * 24)]

@@ -34,6 +34,7 @@ class Calls:
     fate: np.ndarray
     attempt: np.ndarray
     first: np.ndarray  # row of the call that this one tries again, NULL when it is the first
+    context: np.ndarray  # tokens of input beyond a usual call's: above 0 in a loop that runs away
     spoilt: np.ndarray  # index of what is wrong with the event's record (streams/sample/spoil.py), NULL: nothing
 
     def __len__(self) -> int:
@@ -69,7 +70,7 @@ def draw_calls(org: Organisation, rng: np.random.Generator, arrivals: Arrivals) 
     cached = np.array([w.answer_cache for w in org.workloads])[arrivals.workload] & (gateway != _direct(org))
     chance = rng.random(size)
     fate = np.where(cached & (chance < ANSWERED_SHARE), ANSWERED, OK)
-    aborted = org.faults.aborted / max(fallible.mean(), 0.1)  # the share is one of all events
+    aborted = org.faults.aborted / max(fallible.mean() if size else 0.0, 0.1)  # the share is one of all events
     fate = np.where(fallible & (chance > 1 - aborted), ABORTED, fate)
     return Calls(
         time=arrivals.time,
@@ -82,6 +83,7 @@ def draw_calls(org: Organisation, rng: np.random.Generator, arrivals: Arrivals) 
         fate=fate,
         attempt=np.ones(size, np.int64),
         first=np.full(size, NULL),
+        context=np.zeros(size, np.int64),
         spoilt=np.full(size, NULL),
     )
 
@@ -92,7 +94,7 @@ def usage_events(org: Organisation, rng: np.random.Generator, calls: Calls, inst
     `instance` tells this run's sources from any other run's: a source numbers its events.
     """
     size = len(calls)
-    counts = count(org, rng, calls.variant, calls.fate)
+    counts = count(org, rng, calls.variant, calls.fate, calls.context)
     ids = hex_ids(rng, size, 16)
     given: dict[str, pa.Array] = {
         "id": ids,
@@ -177,6 +179,7 @@ def _attribution(org: Organisation, rng: np.random.Generator, calls: Calls) -> d
     user = owner * USERS + calls.user
     conversation = (user * len(works) + calls.workload) * 2**20 + calls.time // DAY_US
     environment = pick(rng, list(org.environments.values()), size)
+    environment[calls.context > 0] = list(org.environments).index(org.story.runaway.environment)
     keys = [f"key-{workload.service}-{name}" for workload in works for name in org.environments]
     key = np.where(nobody, len(keys), calls.workload * len(org.environments) + environment)
     return {

@@ -37,8 +37,13 @@ class Counts:
     pictures: np.ndarray
 
 
-def count(org: Organisation, rng: np.random.Generator, variant: np.ndarray, fate: np.ndarray) -> Counts:
-    """Counts of calls of these variants (indices into org.variants) that ended with these fates."""
+def count(
+    org: Organisation, rng: np.random.Generator, variant: np.ndarray, fate: np.ndarray, context: np.ndarray
+) -> Counts:
+    """Counts of calls of these variants (indices into org.variants) that ended with these fates.
+
+    `context` is tokens of input beyond those of a usual call.
+    """
     size = len(variant)
     shapes = np.array([v.call.shape for v in org.variants])[variant]
     caches = np.array([v.call.cache or "" for v in org.variants])[variant]
@@ -50,6 +55,7 @@ def count(org: Organisation, rng: np.random.Generator, variant: np.ndarray, fate
         of = np.flatnonzero(traces == name)
         given[of] = tables.input_tokens.counts(rng, len(of))
         answer[of] = tables.output_tokens.counts(rng, len(of))
+    given += context
 
     seconds = np.clip(np.rint(rng.lognormal(np.log(240), 0.9, size)), 5, 7200).astype(np.int64)
     audio_in = np.where(np.isin(shapes, ["audio_chat", "audio_question"]), _part(rng, given, 0.5, 0.95), NULL)
@@ -120,11 +126,12 @@ def _cache_reads(rng: np.random.Generator, given: np.ndarray) -> np.ndarray:
 
 def _amounts(rng: np.random.Generator, shapes: np.ndarray, seconds: np.ndarray, given: np.ndarray) -> np.ndarray:
     size = len(shapes)
+    # GPU runs are much alike: one that cost dollars more than the others would be an incident every other night.
     choices = {
         "audio_seconds": seconds,
         "characters": given * 4,
         "pages": 1 + given // 600,
-        "gpu_seconds": np.rint(rng.lognormal(np.log(500), 0.8, size)).astype(np.int64),
+        "gpu_seconds": np.rint(rng.lognormal(np.log(600), 0.3, size)).astype(np.int64),
         "gb_hours": rng.integers(50, 4000, size),
         "bytes": rng.integers(10**7, 10**10, size),
     }

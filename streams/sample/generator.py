@@ -24,6 +24,7 @@ from streams.sample.counts import CAN_FAIL, FAILED, NULL, OK
 from streams.sample.kinds import KINDS
 from streams.sample.organisation import Organisation, organisation
 from streams.sample.spoil import SPOILS, damage, spoil_values
+from streams.sample.story import Told, runaway_calls, runaway_count, runaway_start, tell
 
 SECOND_US = 10**6
 
@@ -39,6 +40,7 @@ class Truth:
     dead_letters: dict[str, int]  # by the reason their dead letter must give
     spoilt: dict[str, int]  # the same records by what is wrong with them
     kinds: dict[str, int]  # events by kind (streams/sample/kinds.py); an event may be of several
+    story: Told
 
     @property
     def duplicates(self) -> int:
@@ -79,16 +81,21 @@ def generate(*, seed: int, end: datetime, events: int = 250_000, days: int = 35)
     end_us = (end - EPOCH) // timedelta(microseconds=1)
     rng = np.random.default_rng([seed, end_us, events, days])
     retried = round(org.faults.retried * events)
-    arrivals = Demand(org, end - timedelta(days=days), days, sized_at=end).spread(rng, events - retried)
+    began = runaway_start(org, end)
+    loops = runaway_count(org, began, end, days, events)
+    arrivals = Demand(org, end - timedelta(days=days), days, sized_at=end).spread(rng, events - retried - loops)
     calls = draw_calls(org, rng, arrivals)
     calls = calls.then(_retries(rng, calls, _fail(org, rng, calls, round(org.faults.failed * events), end_us), retried))
     _delay(rng, calls, round(org.faults.late * events), end_us)
-    calls = calls.then(_spoilt_copies(org, rng, calls, events)).in_order_of_emission()
+    calls = calls.then(_spoilt_copies(org, rng, calls, events))
+    if loops:
+        ended = rng.integers(0, org.story.runaway.minutes * 60 * SECOND_US, loops)
+        calls = calls.then(runaway_calls(org, rng, (began - EPOCH) // timedelta(microseconds=1) + ended))
+    calls = calls.in_order_of_emission()
     instance = rng.bytes(3).hex()
     batch = numbered(spoil_values(usage_events(org, rng, calls, instance), calls.spoilt), {})
     emitted = calls.time + calls.lag_us
     good = np.flatnonzero(calls.spoilt == NULL)
-    wait = rng.integers(SECOND_US // 2, 60 * SECOND_US, len(good))
     wait = rng.integers(SECOND_US // 2, 60 * SECOND_US, len(good))
     soon = _again(rng, good, emitted[good] + wait, round(org.faults.sent_again_soon * events), end_us)
     wait = rng.integers(DAY_US, 10 * DAY_US, len(good))
@@ -105,6 +112,7 @@ def generate(*, seed: int, end: datetime, events: int = 250_000, days: int = 35)
         dead_letters={r: sum(n for spoil, n in zip(SPOILS, spoils, strict=True) if spoil.reason == r) for r in reasons},
         spoilt={spoil.name: n for spoil, n in zip(SPOILS, spoils, strict=True)},
         kinds=count_kinds(batch.take(pa.array(good))),
+        story=tell(org, began, loops),
     )
     return Sample(batch, calls.spoilt, order, truth)
 

@@ -1,6 +1,8 @@
 """Live sample traffic: `python -m streams.sample.live --rate N` sends N events a second until it is told to stop.
 
-The same organisation as the five weeks of `generate`; an event's time is the moment of its sending.
+The same organisation as the five weeks of `generate`; an event's time is the moment of its sending. With
+`--incident-after S` the story's workload runs away S seconds after the start, for the minutes that organisation.yaml
+says; its calls come on top.
 """
 
 import argparse
@@ -8,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -22,6 +25,7 @@ from streams.sample.arrivals import Demand
 from streams.sample.calls import draw_calls, usage_events
 from streams.sample.generator import numbered
 from streams.sample.organisation import organisation
+from streams.sample.story import runaway_calls
 from streams.settings import settings
 
 TICK_SECONDS = 0.2
@@ -39,14 +43,17 @@ class LiveTraffic:
         self._instance = f"live-{_micros(now):x}"
         self._sent: dict[str, int] = {}
 
-    def events(self, since: datetime, now: datetime, count: int) -> pa.RecordBatch:
-        """`count` events of calls that ended after `since` and until `now`, emitted now."""
+    def events(self, since: datetime, now: datetime, count: int, runaway: int = 0) -> pa.RecordBatch:
+        """`count` events of calls that ended after `since` and until `now`, emitted now, and `runaway` of the loop."""
         if now - self._planned >= timedelta(days=1):
             self._planned = now
             self._demand = Demand(self._org, now, PLANNED_DAYS, sized_at=self._began)
         ended = np.sort(self._rng.integers(_micros(since), _micros(now) + 1, count))
         calls = draw_calls(self._org, self._rng, self._demand.at(self._rng, ended))
-        calls.lag_us[:] = _micros(now) - ended
+        if runaway:
+            looped = self._rng.integers(_micros(since), _micros(now) + 1, runaway)
+            calls = calls.then(runaway_calls(self._org, self._rng, looped))
+        calls.lag_us[:] = _micros(now) - calls.time
         return numbered(usage_events(self._org, self._rng, calls, self._instance), self._sent)
 
 
@@ -54,8 +61,27 @@ def _micros(at: datetime) -> int:
     return (at - EPOCH) // timedelta(microseconds=1)
 
 
-def send_live(rate: float, seed: int, stop: threading.Event) -> int:
-    """Send `rate` events a second until `stop` is set; gives how many were sent.
+@dataclass(frozen=True)
+class Incident:
+    """When the story's workload runs away, in seconds since the start, and how many calls a second it then makes."""
+
+    begins: float
+    ends: float
+    rate: float
+
+    @classmethod
+    def after(cls, seconds: float, rate: float) -> "Incident":
+        """`seconds` after the start, in traffic of `rate` events a second."""
+        runaway = organisation().story.runaway
+        return cls(seconds, seconds + 60 * runaway.live_minutes, runaway.live_share * rate)
+
+    def due(self, elapsed: float) -> int:
+        """Calls that it has made by then."""
+        return int(max(0.0, min(elapsed, self.ends) - self.begins) * self.rate)
+
+
+def send_live(rate: float, seed: int, stop: threading.Event, incident: Incident | None = None) -> int:
+    """Send `rate` events a second until `stop` is set, and the incident's; gives how many were sent.
 
     Raises:
         SpendError: the broker does not answer or refuses.
@@ -63,30 +89,33 @@ def send_live(rate: float, seed: int, stop: threading.Event) -> int:
     conf = settings()
     wait_for_brokers(conf)
     traffic = LiveTraffic(seed, datetime.now(UTC))
-    began, sent, last = time.monotonic(), 0, datetime.now(UTC)
+    began, sent, looped, last = time.monotonic(), 0, 0, datetime.now(UTC)
     with UsageProducer(conf) as producer:
         while not stop.wait(max(TICK_SECONDS, 1 / rate)):
-            now = datetime.now(UTC)
-            due = int((time.monotonic() - began) * rate) - sent
-            if due > 0:
-                batch = traffic.events(last, now, due)
+            now, elapsed = datetime.now(UTC), time.monotonic() - began
+            due = int(elapsed * rate) - sent
+            loops = incident.due(elapsed) - looped if incident else 0
+            if due + loops > 0:
+                batch = traffic.events(last, now, due, loops)
                 producer.send_many(record_keys(batch), encode_batch(batch, producer.prefix))
-                sent, last = sent + due, now
-    return sent
+                sent, looped, last = sent + due, looped + loops, now
+    return sent + looped
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m streams.sample.live", description=__doc__)
     parser.add_argument("--rate", type=float, required=True, help="events a second")
     parser.add_argument("--seed", type=int, default=1, help="another seed, other traffic")
+    parser.add_argument("--incident-after", type=float, help="seconds until the story's workload runs away")
     args = parser.parse_args()
     if not 0 < args.rate <= 50_000:
         parser.error("--rate lies between 0 and 50000")
+    incident = None if args.incident_after is None else Incident.after(args.incident_after, args.rate)
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     try:
-        sent = send_live(args.rate, args.seed, stop)
+        sent = send_live(args.rate, args.seed, stop, incident)
     except SpendError as exc:
         print(f"sample traffic: {exc}", file=sys.stderr)
         return exc.exit_code

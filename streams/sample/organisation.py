@@ -1,6 +1,7 @@
 """The invented organisation of organisation.yaml: validated, and unfolded into the kinds of call that it makes."""
 
 from dataclasses import dataclass
+from datetime import time
 from functools import cached_property, lru_cache
 from importlib import resources
 from typing import Literal
@@ -85,6 +86,30 @@ class Faults(_Strict):
     sent_again_later: float
 
 
+class Runaway(_Strict):
+    """A loop of calls in one workload that nobody meant, each with much more input than a usual call."""
+
+    workload: str
+    model: str
+    environment: str
+    between: tuple[time, time]
+    hours_before_end: int = Field(gt=0)
+    minutes: int = Field(gt=0)
+    calls_a_minute: int = Field(gt=0)
+    context: tuple[int, int]
+    most_share: float = Field(gt=0, lt=1)
+    live_share: float = Field(gt=0)
+    live_minutes: int = Field(gt=0)
+
+
+class Story(_Strict):
+    """What happens besides the usual: two customers whose spend rises and falls, and a workload that runs away."""
+
+    rising: str
+    falling: str
+    runaway: Runaway
+
+
 @dataclass(frozen=True)
 class Variant:
     """A call of a workload in one service tier: everything about it that is the same every time."""
@@ -103,6 +128,7 @@ class Organisation(_Strict):
     environments: dict[str, float]
     unattributed: dict[str, float]
     faults: Faults
+    story: Story
     seasons: dict[str, Season]
     workloads: list[Workload]
     customers: dict[str, float]
@@ -115,7 +141,16 @@ class Organisation(_Strict):
             raise ValueError(f"unknown season: {', '.join(sorted(unknown))}")
         if self.faults.retried > self.faults.failed:
             raise ValueError("more calls are retried than fail")
+        self._story_hangs_together()
         return self
+
+    def _story_hangs_together(self) -> None:
+        told, runaway = self.story, self.story.runaway
+        if self.customers.get(told.rising, 0) <= 0 or self.customers.get(told.falling, 0) >= 0:
+            raise ValueError("the story's customers do not rise and fall")
+        models = {w.name: [call.model for call in w.calls] for w in self.workloads}
+        if runaway.model not in models.get(runaway.workload, []) or runaway.environment not in self.environments:
+            raise ValueError("the story's runaway is in no workload, model or environment of the organisation")
 
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
