@@ -56,12 +56,12 @@ def spent(daily: Mapping[date, int], period: BudgetPeriod) -> int:
 def crossings(levels: Sequence[int], limit: int, spend: Spend, period: BudgetPeriod) -> dict[int, Crossing]:
     """Where each level, ascending and reached in the end, was first crossed; one walk over the closes."""
     found: dict[int, Crossing] = {}
-    waiting = list(levels)
+    waiting = [(level, -(-level * limit // 100)) for level in levels]  # the least whole picodollars that are at it
     total = 0
 
-    def close_step(at: datetime, closed: datetime, day: date) -> None:
-        while waiting and total * 100 >= waiting[0] * limit:
-            found[waiting.pop(0)] = Crossing(at, closed, day, total)
+    def reach(at: datetime, closed: datetime, day: date) -> None:
+        while waiting and total >= waiting[0][1]:
+            found[waiting.pop(0)[0]] = Crossing(at, closed, day, total)
 
     for day in sorted(day for day in spend.daily if period.holds(day)):
         if not waiting:
@@ -69,14 +69,15 @@ def crossings(levels: Sequence[int], limit: int, spend: Spend, period: BudgetPer
         start, end = period.day_start(day), period.day_end(day)
         if day != spend.minute_day:
             total += spend.daily[day]
-            close_step(start, end, day)
+            reach(start, end, day)
             continue
         total += spend.daily[day] - sum(spend.minutes.values())
-        close_step(start, start, day)
-        for second in sorted(spend.minutes):
-            total += spend.minutes[second]
-            minute = EPOCH + timedelta(seconds=second)
-            close_step(minute, minute + MINUTE, day)
+        reach(start, start, day)
+        for second, picos in sorted(spend.minutes.items()):
+            total += picos
+            if waiting and total >= waiting[0][1]:
+                minute = EPOCH + timedelta(seconds=second)
+                reach(minute, minute + MINUTE, day)
     return found
 
 
