@@ -60,6 +60,55 @@ WATERMARK = Gauge(
     ["partition"],
 )
 
+# ---- windows worker
+
+TOTAL_SECONDS = Histogram(
+    "spend_total_seconds",
+    "Seconds of CPU work to total a batch of priced blocks. Over SPEND_BLOCK_SECONDS: add windows workers.",
+    buckets=_BATCH_SECONDS,
+)
+TOTAL_PUBLISH_SECONDS = Histogram(
+    "spend_total_publish_seconds",
+    "Seconds until Kafka has acknowledged the totals of a batch. High: the brokers are slow or far.",
+    buckets=_BATCH_SECONDS,
+)
+MERGE_SECONDS = Histogram(
+    "spend_merge_seconds",
+    "Seconds of CPU work to merge a batch of totals, judge what closed and evaluate budgets. Over a second: add "
+    "windows workers.",
+    buckets=_BATCH_SECONDS,
+)
+WINDOWS_CHANGED = Counter("spend_windows_changed", "Windows published on spend.windows, repeats included.", ["level"])
+WINDOWS_TOO_LATE = Gauge(
+    "spend_windows_too_late_calls",
+    "Calls that came when their window of this level was frozen; the day window has them. Many: producers hold events "
+    "back for days, or SPEND_QUARTER_DAYS is too short.",
+    ["level", "partition"],
+)
+WINDOWS_OTHER = Gauge(
+    "spend_windows_other_calls",
+    "Calls counted under (other), because their dimension has more members than SPEND_MEMBERS. Any: raise it, or stop "
+    "sending ids in a field for names.",
+    ["partition"],
+)
+WINDOWS_WATERMARK = Gauge(
+    "spend_windows_watermark_seconds",
+    "Event time up to which windows are closed, seconds since 1970. Behind the clock while traffic flows: a partition "
+    "of spend.usage is not priced, or its producers' clocks are slow.",
+    ["partition"],
+)
+CHECKPOINT_SECONDS = Histogram(
+    "spend_checkpoint_seconds",
+    "Seconds to save what changed in the windows to spend.state. High: the brokers are slow, or too many members.",
+    buckets=_BATCH_SECONDS,
+)
+ALERTS = Counter("spend_alerts", "Alerts published on spend.alerts.", ["type"])
+ALERTS_HELD_BACK = Gauge(
+    "spend_alerts_held_back",
+    "Anomalies not told because more than SPEND_ALERTS_PER_HOUR opened in an hour; told when they last.",
+    ["partition"],
+)
+
 # ---- sink
 
 ROWS_INSERTED = Counter(

@@ -7,22 +7,21 @@ hole. The state of a partition is taken over from its own blocks (`streams.price
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from typing import NoReturn
 
 import numpy as np
-from confluent_kafka import KafkaError, Message
 from faust.types import TP
 
 from schemas.codec import WriterSchemas
 from streams import metrics, topics
 from streams.dead_letters import DeadLetter
-from streams.errors import Halt, SpendError
-from streams.kafka import admin, block_producer, topic_ids
+from streams.errors import Halt
+from streams.kafka import admin, topic_ids
 from streams.price_log import LogIds, take_over
+from streams.publishing import OrderedProducer, end_process
 from streams.rates_feed import RatesFeed
 from streams.settings import Settings
 from streams.spend.decide import Decision, PartitionState, Records, decide
@@ -45,7 +44,7 @@ class PriceStage:
         self._writers = writers
         self._rates = rates
         self._accept_gap = accept_gap
-        self._producer = block_producer(settings)
+        self._producer = OrderedProducer(settings, self.fatal)
         self._states: dict[int, PartitionState] = {}
         self._epoch = 0
         # One thread decides while the other waits for Kafka: a partition has one batch in flight, so its order stands.
@@ -133,47 +132,21 @@ class PriceStage:
                 offset=int(records.offsets[dead.position]),
                 log_id=state.log_id,
             )
-            self._send(topics.DEAD_LETTER, letter.value, key=letter.key, headers=letter.to_kafka())
+            self._producer.send(topics.DEAD_LETTER, letter.value, key=letter.key, headers=letter.to_kafka())
         if decision.dead_letters:
-            self._flush()
-        acknowledged = self._send(
+            self._producer.flush()
+        acknowledged = self._producer.send(
             topics.PRICED,
             decision.block.value,
             partition=state.partition,
             headers=decision.block.header.to_kafka(),
         )
-        self._flush()
+        self._producer.flush()
         return acknowledged[0]
-
-    def _send(self, topic: str, value: bytes | None, **more: object) -> list[int]:
-        """Queue a message; the list it gives holds its offset once `_flush` has returned."""
-        acknowledged: list[int] = []
-
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                self.fatal(Halt(f"Kafka did not take a message for {topic}: {error.str()}"))
-            acknowledged.append(message.offset() or 0)
-
-        while True:
-            try:
-                self._producer.produce(topic, value, on_delivery=delivered, **more)  # type: ignore[arg-type]
-                return acknowledged
-            except BufferError:
-                self._producer.poll(0.1)
-
-    def _flush(self) -> None:
-        left = self._producer.flush(self._settings.stall_seconds)
-        if left:
-            self.fatal(Halt(f"Kafka has not acknowledged {left} messages in {self._settings.stall_seconds:g} s"))
 
     def fatal(self, exc: BaseException) -> NoReturn:
         """End the process at once: what is not acknowledged is decided again by whoever goes on."""
-        if isinstance(exc, SpendError):
-            log.critical("%s", exc)
-        else:
-            log.critical("the price agent failed", exc_info=exc)
-        logging.shutdown()
-        os._exit(getattr(exc, "exit_code", 1))
+        end_process(log, "the price agent", exc)
 
 
 def _beyond(batch: Batch, mark: int) -> Records:

@@ -5,7 +5,7 @@ from datetime import tzinfo
 
 from streams.spend.alert_document import Instant, instant
 from streams.spend.change_split import Share, Split
-from streams.spend.dimensions import GLOBAL, OTHER
+from streams.spend.dimensions import GLOBAL, is_other
 from streams.spend.money import shown
 
 _LONGEST = 80
@@ -31,7 +31,7 @@ def who(dimension: str, member: str) -> str:
         return "all spend"
     if member == "":
         return f"calls without {'an' if dimension[0] in 'aei' else 'a'} {dimension}"
-    if member == OTHER:
+    if is_other(member):
         return f"the other {dimension}s"
     return f"{dimension} {one_line(member)}"
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from streams.spend.dimensions import DIMENSIONS, GLOBAL, OTHER, TAG
+from streams.spend.dimensions import DIMENSIONS, GLOBAL, OTHER, TAG, is_other
 from streams.spend.money import PICOS, usd
 from streams.spend.rate_entries import Instant
 
@@ -101,7 +101,7 @@ class Terms(BaseModel):
             raise ValueError(f"say which {scope} the budget is for, or {EACH} for each {scope} on its own")
         if scope == TAG and member != EACH and not re.match(r"[^=]+=", member):
             raise ValueError(f"{member!r} is not a tag such as env=prod, nor {EACH} for each tag on its own")
-        if member == OTHER:
+        if is_other(member):
             raise ValueError(f"{OTHER} is what lies beyond a dimension's cap, no {scope} of its own")
         return member
 
@@ -124,7 +124,7 @@ class Terms(BaseModel):
 
         `*` is every member that has a name: neither the calls that bear none nor those beyond the dimension's cap.
         """
-        return member not in ("", OTHER) if self.member == EACH else member == self.member
+        return bool(member) and not is_other(member) if self.member == EACH else member == self.member
 
 
 class Budget(Terms):

@@ -18,10 +18,10 @@ _TOKENS = tuple(name for name in COUNTS if name.endswith("_tokens"))
 _MONEY = pl.Decimal(38, 12)
 SCHEMA = pl.Schema(
     {
-        "dimension": pl.String,
-        "member": pl.String,
-        "minute": pl.Int64,  # seconds since 1970
-        **dict.fromkeys(COUNTS, pl.Int64),
+        "dimension": pl.String(),
+        "member": pl.String(),
+        "minute": pl.Int64(),  # seconds since 1970
+        **dict.fromkeys(COUNTS, pl.Int64()),
         **dict.fromkeys(COSTS, _MONEY),
     }
 )

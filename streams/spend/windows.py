@@ -22,11 +22,11 @@ DAY_RETENTION = 400 * 86_400  # seconds
 KEY = ("dimension", "member", "start")
 WINDOW = pl.Schema(
     {
-        "dimension": pl.String,
-        "member": pl.String,
-        "start": pl.Int64,  # seconds since 1970; of a day, the local midnight
+        "dimension": pl.String(),
+        "member": pl.String(),
+        "start": pl.Int64(),  # seconds since 1970; of a day, the local midnight
         **{name: SCHEMA[name] for name in MEASURES},
-        "version": pl.Int64,  # the greatest offset of spend.totals that is in it
+        "version": pl.Int64(),  # the greatest offset of spend.totals that is in it
     }
 )
 _STRETCH: Mapping[str, int] = {MINUTE: 300, QUARTER_HOUR: 3_600, DAY: 1}  # seconds of one chunk; a day is its own

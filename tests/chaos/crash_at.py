@@ -22,6 +22,7 @@ from clickhouse.sink import PartitionSink
 from streams import topics
 from streams.cli import main
 from streams.price_events import PriceStage
+from streams.publishing import OrderedProducer
 from streams.transport import BatchConsumer
 
 
@@ -52,30 +53,30 @@ def before(owner: Any, name: str, number: signal.Signals = signal.SIGKILL) -> No
 
 def dead_letters_acknowledged() -> None:
     """Between the dead letters' acknowledgement and the block."""
-    send = PriceStage._send
+    send = OrderedProducer.send
 
-    def wrapped(self: PriceStage, topic: str, *args: Any, **kwargs: Any) -> list[int]:
+    def wrapped(self: OrderedProducer, topic: str, *args: Any, **kwargs: Any) -> list[int]:
         if topic == topics.DEAD_LETTER:
             wrapped.seen = True  # type: ignore[attr-defined]
         elif getattr(wrapped, "seen", False):
             die()
         return send(self, topic, *args, **kwargs)
 
-    PriceStage._send = wrapped  # type: ignore[method-assign]
+    OrderedProducer.send = wrapped  # type: ignore[method-assign]
 
 
 def block_sent() -> None:
     """The block is on its way, or there; its acknowledgement is not read."""
-    send = PriceStage._send
+    send = OrderedProducer.send
 
-    def wrapped(self: PriceStage, topic: str, *args: Any, **kwargs: Any) -> list[int]:
+    def wrapped(self: OrderedProducer, topic: str, *args: Any, **kwargs: Any) -> list[int]:
         acknowledged = send(self, topic, *args, **kwargs)
         if topic == topics.PRICED:
             time.sleep(0.02)
             die()
         return acknowledged
 
-    PriceStage._send = wrapped  # type: ignore[method-assign]
+    OrderedProducer.send = wrapped  # type: ignore[method-assign]
 
 
 def inserted() -> None:

@@ -1,0 +1,71 @@
+"""Which windows have closed, and what members spent in them: what the anomaly detectors are given. Pure.
+
+A window closes when the watermark, a time of events and never of a clock, has passed its end by `LATENESS`. Each is
+judged once; what comes later still counts in the windows, but is not judged again.
+"""
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+LATENESS = 30  # seconds
+MOST_PICOS = 9 * 10**18  # of a member in a window: statistics end there, sums of money do not
+
+_TOKENS = ("input_tokens", "output_tokens")
+SPENT = pl.Schema(
+    {
+        "dimension": pl.String(),
+        "member": pl.String(),
+        "window": pl.Int64(),  # number of the window: start // its seconds
+        "cost_total": pl.Decimal(38, 12),
+        "tokens": pl.Int64(),
+        "calls": pl.Int64(),
+    }
+)
+_KEY = ("dimension", "member", "window")
+
+
+@dataclass
+class Closing:
+    """Members' spend in the windows that are still open. Frames have the schema `SPENT`.
+
+    `seconds` is the width of a window, `through` the number of the latest that has closed.
+    """
+
+    seconds: int
+    dimensions: tuple[str, ...]
+    through: int = -1
+    open: pl.DataFrame = field(default_factory=SPENT.to_frame)
+
+    def add(self, deltas: pl.DataFrame) -> None:
+        """Take in rows of spend.totals (schema `totals.SCHEMA`); what belongs to a closed window is left out."""
+        rows = deltas.filter(pl.col("dimension").is_in(self.dimensions)).select(
+            "dimension",
+            "member",
+            (pl.col("minute") // self.seconds).alias("window"),
+            "cost_total",
+            pl.sum_horizontal(_TOKENS).alias("tokens"),
+            "calls",
+        )
+        self.open = _sum([self.open, rows.filter(pl.col("window") > self.through)])
+
+    def close(self, watermark: int) -> pl.DataFrame:
+        """Close what the watermark (seconds since 1970) has passed.
+
+        Returns:
+            (dimension, member, window, picos, units), ascending by window, then dimension and member; picos is Int64,
+            units are tokens, or calls where there are no tokens.
+        """
+        self.through = max(self.through, (watermark - LATENESS) // self.seconds - 1)
+        is_over = pl.col("window") <= self.through
+        closed = self.open.filter(is_over)
+        self.open = self.open.filter(~is_over)
+        return closed.select(
+            *_KEY,
+            picos=(pl.col("cost_total").clip(0, MOST_PICOS // 10**12) * 10**12).cast(pl.Int64),
+            units=pl.when(pl.col("tokens") > 0).then("tokens").otherwise("calls"),
+        ).sort("window", "dimension", "member")
+
+
+def _sum(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(frames).group_by(_KEY).agg(pl.col("cost_total", "tokens", "calls").sum()).select(SPENT.names())
