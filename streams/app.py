@@ -38,12 +38,34 @@ def price_app(settings: Settings, stage: AppStage) -> faust.App:
     return _app("spendstream-price", settings, settings.worker_web_port, stage)
 
 
-def windows_app(settings: Settings, total_blocks: AppStage, merge_totals: AppStage) -> faust.App:
+class LookingStage(AppStage, Protocol):
+    """A stage that has something to do now and then, also when nothing comes."""
+
+    async def look_around(self) -> None:
+        """Do it."""
+        ...
+
+
+def windows_app(settings: Settings, total_blocks: LookingStage, merge_totals: LookingStage) -> faust.App:
     """The Faust app `spendstream-windows`: priced blocks into totals, totals into windows and alerts."""
-    return _app("spendstream-windows", settings, settings.windows_web_port, total_blocks, merge_totals)
+    app = _app(
+        "spendstream-windows", settings, settings.windows_web_port, total_blocks, merge_totals, fetch_bytes=16 << 20
+    )
+    for stage, seconds in ((total_blocks, 1.0), (merge_totals, 0.25)):
+        _add_timer(app, stage, seconds)
+    return app
 
 
-def _app(name: str, settings: Settings, port: int, *stages: AppStage) -> faust.App:
+def _add_timer(app: faust.App, stage: LookingStage, seconds: float) -> None:
+    @app.timer(seconds)
+    async def look() -> None:
+        try:
+            await stage.look_around()
+        except Exception as exc:
+            stage.fatal(exc)
+
+
+def _app(name: str, settings: Settings, port: int, *stages: AppStage, fetch_bytes: int = 3 << 20) -> faust.App:
     """An app with an agent for each stage, fed by the batch transport."""
     servers = settings.kafka_bootstrap_servers.split(",")
     session = settings.session_timeout_seconds
@@ -57,7 +79,7 @@ def _app(name: str, settings: Settings, port: int, *stages: AppStage) -> faust.A
         broker_heartbeat_interval=session / 6,
         broker_request_timeout=600,  # a takeover reads many blocks
         broker_max_poll_records=10_000,
-        consumer_max_fetch_size=3 << 20,
+        consumer_max_fetch_size=fetch_bytes,
         consumer_auto_offset_reset="none",
         topic_allow_declare=False,
         topic_disable_leader=True,

@@ -63,7 +63,7 @@ def percent(change: Decimal | None) -> Text:
 
 
 def _periods(report: Report) -> RenderableType:
-    table = _table("Spend", f"before: the same stretch of the previous period, in {report.zone.key}")
+    table = titled("Spend", f"before: the same stretch of the previous period, in {report.zone.key}")
     table.add_column("", no_wrap=True)
     for title in ("cost", "before", "change", "calls", "tokens"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -88,7 +88,7 @@ def _reach(report: Report, period: Period) -> str:
 
 def _breakdown(breakdown: Breakdown, period: Period) -> RenderableType:
     name = NAMES.get(breakdown.dimension, breakdown.dimension)
-    table = _table(f"By {name}", period.title)
+    table = titled(f"By {name}", period.title)
     table.add_column(name, overflow="fold", min_width=12)  # the one column that may shrink
     for title in ("cost", "share", "change", "calls", "tokens"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -119,7 +119,8 @@ def _without_price(report: Report) -> RenderableType:
     return text
 
 
-def _table(title: str, caption: str) -> Table:
+def titled(title: str, caption: str) -> Table:
+    """A table without rows under a title, with what it is about beside it."""
     heading = Text.assemble((title, "bold"), ("  " + caption, "dim"))
     return Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.errors import SpendError
+from streams.spend.dimensions import DIMENSIONS
 
 
 class Settings(BaseSettings):
@@ -63,6 +64,11 @@ class Settings(BaseSettings):
     anomaly_members: int = Field(
         20_000, ge=0, description="Members that are watched for anomalies in one windows worker, those that spend most."
     )
+    anomaly_dimensions: str = Field(
+        "global,workload,customer,team,user,model",
+        description="Dimensions whose members are watched for anomalies, comma separated. One cause is told once for "
+        "each of them that it shows in.",
+    )
     alerts_per_hour: int = Field(
         20, ge=1, description="Anomalies that may open in an hour of event time; the others wait, and are counted."
     )
@@ -72,11 +78,6 @@ class Settings(BaseSettings):
 
     web_host: str = Field("127.0.0.1", description="Address that the worker's and the sink's web listen on.")
     worker_web_port: int = Field(6066, ge=1, le=65535, description="Worker: /metrics, /health, /ready, /api.")
-    api_token: SecretStr = Field(
-        SecretStr(""),
-        description="Bearer token that changes over /api need; without one only a worker on this machine's own address "
-        "(SPEND_WEB_HOST) lets budgets be changed.",
-    )
     api_token: SecretStr = Field(
         SecretStr(""),
         description="Bearer token that changes over /api need; without one only a worker on this machine's own address "
@@ -97,6 +98,14 @@ class Settings(BaseSettings):
             if not host or not port.isdigit():
                 raise ValueError(f"{server.strip()!r} is not host:port, such as 127.0.0.1:9092")
         return text
+
+    @field_validator("anomaly_dimensions")
+    @classmethod
+    def _known_dimensions(cls, names: str) -> str:
+        for name in names.split(","):
+            if name not in DIMENSIONS:
+                raise ValueError(f"{name!r} is not one of {', '.join(DIMENSIONS)}")
+        return names
 
     @field_validator("timezone")
     @classmethod

@@ -24,8 +24,9 @@ from streams.settings import Settings
 
 SERVERS = ("broker", "clickhouse")
 STEPS = {"topics": ("topics", "create"), "migrate": ("migrate", "up")}  # commands that run to their end, once
-PROCESSES = ("worker", "sink")
-EVERYTHING = (*SERVERS, *STEPS, *PROCESSES)
+RESTORES = {"budgets": ("budgets", "restore")}  # commands that need what the steps made; beside the processes
+PROCESSES = ("worker", "windows", "sink")
+EVERYTHING = (*SERVERS, *STEPS, *RESTORES, *PROCESSES)
 
 _READY_SECONDS = 90.0
 _STOP_SECONDS = 25.0
@@ -76,17 +77,17 @@ class Stack:
     def __enter__(self) -> "Stack":
         # Three waves: servers, steps that need them, processes that need those. Within one, all come up side by side.
         waves: tuple[list[str], ...] = ([], [], [])
+        restores = [RESTORES[name] for name in self._parts if name in RESTORES]
         for name in self._parts:
-            waves[0 if name in SERVERS else 1 if name in STEPS else 2].append(name)
+            if name not in RESTORES:
+                waves[0 if name in SERVERS else 1 if name in STEPS else 2].append(name)
         try:
             servers = {name: self._server(name) for name in (*waves[0], *waves[2])}
             for server in servers.values():
                 embedded.require_free(server.address)
             self._begin(waves[0], servers)
-            jobs = [(STEPS[name], self._command(STEPS[name])) for name in waves[1]]
-            for arguments, job in jobs:
-                self._finish(arguments, job)
-            self._begin(waves[2], servers)
+            self._run_beside([STEPS[name] for name in waves[1]])
+            self._run_beside(restores, lambda: self._begin(waves[2], servers))
         except BaseException:
             self.close()
             raise
@@ -103,8 +104,8 @@ class Stack:
         Raises:
             SpendError: it ended or was not ready in time; the message has the end of its log.
         """
-        if name in STEPS:
-            self.run(*STEPS[name])
+        if name in STEPS or name in RESTORES:
+            self.run(*(STEPS | RESTORES)[name])
             return
         if name in self._running:
             raise SpendError(f"{name} runs already")
@@ -229,6 +230,13 @@ class Stack:
             process = self._spawner.spawn(command, self.env | environment, output=output, errors=subprocess.STDOUT)
         self._running[name] = _Running(process, log)
 
+    def _run_beside(self, commands: Sequence[tuple[str, ...]], meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Run commands of `spendstream` side by side to their end, and something else meanwhile."""
+        jobs = [(arguments, self._command(arguments)) for arguments in commands]
+        meanwhile()
+        for arguments, job in jobs:
+            self._finish(arguments, job)
+
     def _command(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         self._tell(f"spendstream {' '.join(arguments)}")
         command = [sys.executable, "-m", "streams.cli", *arguments]
@@ -271,7 +279,9 @@ def on_free_ports(settings: Settings) -> Settings:
             "kafka_bootstrap_servers": f"127.0.0.1:{free_port()}",
             "clickhouse_url": f"http://127.0.0.1:{free_port()}",
             "worker_web_port": free_port(),
+            "windows_web_port": free_port(),
             "sink_web_port": free_port(),
+            "relay_web_port": free_port(),
             "web_host": "127.0.0.1",
         }
     )

@@ -27,6 +27,7 @@ COMMANDS = (
     "dead-letters",
     "doctor",
     "worker",
+    "windows",
     "sink",
     "relay",
     "topics",

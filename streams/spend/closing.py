@@ -49,6 +49,10 @@ class Closing:
         )
         self.open = _sum([self.open, rows.filter(pl.col("window") > self.through)])
 
+    def is_due(self, watermark: int) -> bool:
+        """Whether the watermark (seconds since 1970) closes anything."""
+        return (watermark - LATENESS) // self.seconds - 1 > self.through
+
     def close(self, watermark: int) -> pl.DataFrame:
         """Close what the watermark (seconds since 1970) has passed.
 

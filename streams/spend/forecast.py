@@ -45,6 +45,11 @@ class Forecast:
     p90: tuple[int, ...]
     trials: int
 
+    @property
+    def measured(self) -> bool:
+        """Whether p90 was measured on past days; else it is a guess."""
+        return self.trials >= _FEW
+
 
 @dataclass(frozen=True)
 class Coverage:

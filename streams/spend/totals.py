@@ -53,10 +53,15 @@ def split(frame: pl.DataFrame, partitions: int) -> list[pl.DataFrame]:
     if partitions < 1:
         raise ValueError("spend.totals has at least one partition")
     members = frame.select("dimension", "member").unique()
-    keys = [f"{dimension}\0{member}".encode() for dimension, member in members.iter_rows()]
+    keys = [member_key(dimension, member) for dimension, member in members.iter_rows()]
     placed = members.with_columns(partition=pl.Series(partitions_of(keys, partitions), dtype=pl.Int64))
     with_place = frame.join(placed, on=["dimension", "member"], how="left")
     return [with_place.filter(partition=number).drop("partition") for number in range(partitions)]
+
+
+def member_key(dimension: str, member: str) -> bytes:
+    """What decides a member's partition of spend.totals."""
+    return f"{dimension}\0{member}".encode()
 
 
 def _measures(block: pa.RecordBatch) -> pl.DataFrame:

@@ -1,9 +1,9 @@
 """Trends: how much a member's spend changed over a range, and whether it really rises or falls. Pure.
 
-The change is against the stretch of the same length before, exact. The slope is robust: the median of the slopes
-between all pairs of days (H. Theil 1950, P. K. Sen 1968), with its significance by Kendall's rank test (Mann 1945).
-From three weeks on only days of the same weekday are compared with each other (Hirsch, Slack and Smith 1982), so that a
-weekend is no trend. Money is integers of picodollars; probabilities are statistics, money-free.
+The change is against the stretch of the same length before, exact. The slope over both is robust: the median of the
+slopes between all pairs of days (H. Theil 1950, P. K. Sen 1968), with its significance by Kendall's rank test (Mann
+1945). From three weeks on only days of the same weekday are compared with each other (Hirsch, Slack and Smith 1982), so
+that a weekend is no trend. Money is integers of picodollars; probabilities are statistics, money-free.
 """
 
 import math
@@ -21,8 +21,8 @@ _SEASONAL_FROM = 21  # days
 class Trend:
     """Spend of a range and of the range before it, picodollars.
 
-    `slope` is picodollars a day a day. `p_value` is the probability of so steady a rise or fall by chance, two-sided; 1
-    when there are too few days to say.
+    `slope`, over both ranges, is picodollars a day a day. `p_value` is the probability of so steady a rise or fall by
+    chance, two-sided; 1 when there are too few days to say.
     """
 
     member: str
@@ -45,15 +45,16 @@ def measure(member: str, daily: Sequence[int], days: int) -> Trend:
     """The trend over the last `days` of a member's daily spend, against the `days` before.
 
     Args:
-        daily: picodollars of each day, oldest first, days without spend as 0; missing days before it count as 0.
+        daily: picodollars of each day, oldest first, days without spend as 0. Days before the first are nothing spent
+            for the change, and unknown for the slope.
 
     Raises:
         ValueError: `days` is not above zero.
     """
     if days < 1:
         raise ValueError("a range has at least one day")
-    current = [0] * (days - len(daily)) + list(daily[-days:])
-    return Trend(member, sum(daily[:-days][-days:]), sum(current), slope(current), significance(current))
+    known = list(daily[-2 * days :])
+    return Trend(member, sum(known[:-days]), sum(known[-days:]), slope(known), significance(known))
 
 
 def rank(trends: Iterable[Trend], floor_picos: int) -> tuple[list[Trend], list[Trend]]:

@@ -28,8 +28,10 @@ class Watch:
     held_back: int = 0
     _rows: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._rows = {member: row for row, member in enumerate(self.members)}
+    def put_back(self, members: list[tuple[str, str]], states: np.ndarray) -> None:
+        """Members and their states as they were saved."""
+        self.members, self.states = members, states
+        self._rows = {member: row for row, member in enumerate(members)}
 
     def judge(self, closed: pl.DataFrame) -> list[tuple[str, str, Finding]]:
         """Judge closed windows, as `Closing.close` gives them, in the order of time.

@@ -5,7 +5,7 @@ to be saved follow what changes and not what is kept. Every member of a dimensio
 partition's deltas pass through here in the order of their log, so sums do not depend on how they were batched.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
@@ -29,6 +29,9 @@ WINDOW = pl.Schema(
         "version": pl.Int64(),  # the greatest offset of spend.totals that is in it
     }
 )
+Place = tuple[str, int]
+"""A chunk: its level and the number of its stretch."""
+
 _STRETCH: Mapping[str, int] = {MINUTE: 300, QUARTER_HOUR: 3_600, DAY: 1}  # seconds of one chunk; a day is its own
 
 
@@ -68,7 +71,9 @@ class Windows:
     frozen: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEVELS, 0))  # calls too late for a level
     _midnights: dict[int, int] = field(default_factory=dict)
 
-    def merge(self, deltas: pl.DataFrame, version: int, before: int, watermark: int) -> dict[str, pl.DataFrame]:
+    def merge(
+        self, deltas: pl.DataFrame, version: int, before: int, watermark: int, held: Set[Place] = frozenset()
+    ) -> dict[str, pl.DataFrame]:
         """Add deltas (schema `totals.SCHEMA`) and return the windows that changed, whole, by level.
 
         Args:
@@ -77,6 +82,7 @@ class Windows:
             before: the watermark, seconds since 1970, before these deltas: what was further behind it than its level
                 is kept came too late and is counted in `frozen`.
             watermark: with them; windows further behind it than their level is kept are let go of anyway.
+            held: chunks that these deltas are in already.
         """
         capped = self._within_cap(deltas)
         minutes = capped["minute"]
@@ -87,7 +93,10 @@ class Windows:
             kept = self.retention.of(level)
             late = (pl.col("start") < before - kept) & (pl.col("dimension") == GLOBAL)
             self.frozen[level] += int(rows.filter(late)["calls"].sum())
-            touched[level] = self._add(level, rows.filter(pl.col("start") >= watermark - kept), version)
+            rows = rows.filter(pl.col("start") >= watermark - kept)
+            if stretches := [at for name, at in held if name == level]:
+                rows = rows.filter(~(pl.col("start") // _STRETCH[level]).is_in(stretches))
+            touched[level] = self._add(level, rows, version)
         return touched
 
     def expire(self, watermark: int) -> None:

@@ -1,0 +1,263 @@
+"""The windows agent: totals in; windows, alerts and budget states out.
+
+What a message changes is decided by the pure parts (`streams.spend.merging`, `budget_book`, `raise_alerts`); here it is
+published and saved. Alerts leave at once; windows and budget states at most once a second; what changed in the state is
+saved every `CHECKPOINT_SECONDS`, and after a crash the messages since then are applied again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import polars as pl
+from confluent_kafka import Consumer
+from faust.types import TP
+
+from streams import alerts, metrics, topics, totals
+from streams.budgets_feed import BudgetsFeed
+from streams.errors import Halt
+from streams.kafka import reader, topic_ids, watermarks
+from streams.planned import PlannedFeed, is_planned
+from streams.publishing import OrderedProducer, end_process
+from streams.raise_alerts import Alarms
+from streams.settings import Settings
+from streams.spend.alert import Alert, Completeness, Origin
+from streams.spend.budget_book import BudgetBook
+from streams.spend.merging import Merging, Message, Source
+from streams.spend.windows import DAY
+from streams.total_blocks import TotalsStage
+from streams.transport import Batch, Record
+from streams.windows_block import windows_block
+from streams.windows_log import WindowsLog
+from streams.windows_start import Earlier, Reasons, new_book, new_merging
+
+log = logging.getLogger("spendstream.windows")
+
+CHECKPOINT_SECONDS = 30.0
+_PUBLISH_SECONDS = 1.0
+
+
+@dataclass
+class _Partition:
+    """A partition of spend.totals in this worker's hands. `changed`: windows not published yet, by level."""
+
+    number: int
+    ids: tuple[str, str, str]
+    saved: WindowsLog
+    merging: Merging
+    book: BudgetBook
+    alarms: Alarms
+    budgets: Mapping[str, object] = field(default_factory=dict)  # as they were taken in last; a new dict at each change
+    changed: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    statuses: set[tuple[str, str]] = field(default_factory=set)
+    published_at: float = 0.0
+    saved_at: float = field(default_factory=time.monotonic)
+
+
+class MergeStage:
+    """A worker's part of spend.totals."""
+
+    topic = topics.TOTALS
+    agent = "merge_totals"
+    block_seconds = 0.05
+    block_events = 256  # messages
+
+    def __init__(
+        self, settings: Settings, budgets: BudgetsFeed, planned: PlannedFeed, totals_stage: TotalsStage
+    ) -> None:
+        self.stall_seconds = settings.stall_seconds
+        self._settings = settings
+        self._budgets = budgets
+        self._planned = planned
+        self._totals_stage = totals_stage
+        self._producer = OrderedProducer(settings, self.fatal)
+        self._parts: dict[int, _Partition] = {}
+        self._epoch = 0
+        self._thread = ThreadPoolExecutor(1, "merge")
+        self._busy = asyncio.Lock()
+        self.ready = False
+
+    async def positions(self, tps: set[TP], epoch: int) -> Mapping[TP, int]:
+        """Take over the partitions now assigned and say where each goes on."""
+        async with self._busy:
+            self._epoch = epoch
+            self.ready = False
+            self._parts = {}
+            if tps:
+                await asyncio.to_thread(self._take_over, sorted(tp.partition for tp in tps))
+            self.ready = True
+            return {tp: self._parts[tp.partition].merging.position for tp in tps}
+
+    def _take_over(self, partitions: list[int]) -> None:
+        settings = self._settings
+        found = topic_ids(settings, topics.USAGE, topics.PRICED, topics.TOTALS, topics.STATE, topics.ALERTS)
+        ids = (found[topics.USAGE], found[topics.PRICED], found[topics.TOTALS])
+        published = set(alerts.published(settings))
+        earlier = Earlier(settings, ids[0])
+        consumer = reader(settings)
+        try:
+            for number in partitions:
+                began = time.monotonic()
+                merging = new_merging(settings, number, self._producer.partitions(topics.USAGE))
+                book = new_book(settings, number, self._producer.partitions(topics.TOTALS))
+                alarms = Alarms(book.zone, published, Reasons(settings, ids[0], merging), self._is_planned)
+                saved = WindowsLog(number)
+                summary = saved.load(consumer, merging, ids)
+                book.base = earlier.days(number, self._producer.partitions(topics.TOTALS))
+                published |= earlier.alerts
+                if summary is not None:
+                    book.put_back(summary["book"])
+                    alarms.trends_told = summary["trends_told"]
+                self._refuse_gap(consumer, number, merging.position)
+                self._parts[number] = _Partition(number, ids, saved, merging, book, alarms)
+                log.info(
+                    "spend.totals partition %d: next offset %d, %d members, in %.1f s",
+                    number,
+                    merging.position,
+                    sum(map(len, merging.windows.members.values())),
+                    time.monotonic() - began,
+                )
+        finally:
+            consumer.close()
+
+    @staticmethod
+    def _refuse_gap(consumer: Consumer, number: int, position: int) -> None:
+        first, end = watermarks(consumer, topics.TOTALS, number)
+        if position < first:
+            raise Halt(
+                f"spend.totals partition {number}: messages {position} to {first - 1} expired before they were merged, "
+                "and the windows would lack them. Make spend.totals and spend.state anew: windows are then built again "
+                "from spend.priced"
+            )
+        if position > end:
+            raise Halt(f"spend.totals partition {number} ends at {end}, but offset {position - 1} was merged")
+
+    async def process(self, batch: Batch) -> None:
+        """Merge a batch of messages, and publish the alerts that follow."""
+        async with self._busy:
+            if batch.epoch == self._epoch:
+                part = self._parts[batch.tp.partition]
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._merge, batch.records, part)
+
+    def _merge(self, records: list[Record], part: _Partition) -> None:
+        with metrics.MERGE_SECONDS.time():
+            self._take_terms(part)
+            merged = part.merging.apply(_messages(records, part))
+            for level, frame in merged.touched.items():
+                if frame.height:
+                    part.changed.setdefault(level, []).append(frame)
+            changes, looked_at = part.book.merge(merged.touched, merged.watermark)
+            part.statuses |= looked_at
+            origin = self._origin(part)
+            alarms, windows = part.alarms, part.merging.windows
+            self._tell(part, alarms.of_budgets(changes, part.book.budgets, origin))
+            self._tell(part, alarms.of_anomalies(merged.found, origin))
+            self._tell(part, alarms.of_unpriced(merged.touched[DAY], origin))
+            self._tell(part, alarms.of_trends(windows, merged.watermark, origin))
+        self._publish(part)
+
+    def _take_terms(self, part: _Partition) -> None:
+        budgets = self._budgets.budgets
+        if budgets is part.budgets:
+            return
+        gone = set(part.book.budgets) - set(budgets)
+        before = part.book.all_keys()
+        names = {**part.book.budgets, **budgets}
+        changes = part.book.take_terms(budgets, part.merging.windows, part.merging.watermark)
+        part.budgets = budgets
+        part.statuses |= part.book.all_keys()
+        self._tell(part, part.alarms.of_budgets(changes, names, self._origin(part)))
+        for budget_id, member in before:
+            if budget_id in gone:
+                self._producer.send(
+                    topics.BUDGET_STATUS, None, key=names[budget_id].status_key(member).encode(), partition=0
+                )
+
+    def _tell(self, part: _Partition, found: Iterable[Alert]) -> None:
+        for alert in part.alarms.fresh(found):
+            key, value, headers = alerts.record(alert)
+            self._producer.send(topics.ALERTS, value, key=key, partition=0, headers=headers)
+            metrics.ALERTS.labels(alert.document["type"]).inc()
+
+    def _origin(self, part: _Partition) -> Origin:
+        sources = part.merging.sources.values()
+        completeness = Completeness(
+            watermark=part.merging.watermark,
+            events=sum(source.events for source in sources),
+            duplicates_dropped=sum(source.duplicates for source in sources),
+            dead_letters=sum(source.dead_letters for source in sources),
+        )
+        return Origin(part.ids[0], completeness, part.book.zone)
+
+    async def look_around(self) -> None:
+        """A few times a second: budgets that changed, what waits to be published or saved, partitions that stand."""
+        async with self._busy:
+            if self._parts and self.ready:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._look_around)
+
+    def _look_around(self) -> None:
+        for part in self._parts.values():
+            self._take_terms(part)
+            if part.number == min(self._parts):
+                stalls = self._totals_stage.stalled()
+                self._tell(part, part.alarms.of_stalls(stalls, part.merging.watermark, self._origin(part)))
+            self._publish(part)
+            if time.monotonic() - part.saved_at >= CHECKPOINT_SECONDS:
+                self._save(part)
+
+    def _publish(self, part: _Partition) -> None:
+        if time.monotonic() - part.published_at < _PUBLISH_SECONDS:
+            return
+        part.published_at = time.monotonic()
+        for key, status in part.book.statuses(part.statuses, part.merging.watermark):
+            self._producer.send(topics.BUDGET_STATUS, status.model_dump_json().encode(), key=key.encode(), partition=0)
+        part.statuses.clear()
+        if part.changed:
+            block = windows_block(part.ids[0], part.changed)
+            self._producer.send(topics.WINDOWS, block, partition=part.number)
+            for level, frames in part.changed.items():
+                metrics.WINDOWS_CHANGED.labels(level).inc(sum(frame.height for frame in frames))
+            part.changed.clear()
+        _observe(part)
+
+    def _save(self, part: _Partition) -> None:
+        part.saved_at = time.monotonic()
+        with metrics.CHECKPOINT_SECONDS.time():
+            more = {"book": part.book.dump(), "trends_told": part.alarms.trends_told}
+            part.saved.save(self._producer, part.merging, part.ids, more)
+
+    def _is_planned(self, dimension: str, member: str, at: object) -> bool:
+        return is_planned(self._planned.table, dimension, member, at)  # type: ignore[arg-type]
+
+    def fatal(self, exc: BaseException) -> NoReturn:
+        """End the process at once: what is not saved is merged again by whoever goes on."""
+        end_process(log, "the windows agent", exc)
+
+
+def _messages(records: list[Record], part: _Partition) -> Iterable[Message]:
+    for record in records:
+        header = totals.Header.from_kafka(record.headers)  # type: ignore[attr-defined]
+        if (header.log_id, header.block_log_id) != part.ids[:2]:
+            raise Halt("spend.totals holds totals of another log: the broker was made anew; start the worker again")
+        source = Source(
+            block=header.block,
+            events=header.events,
+            duplicates=header.duplicates,
+            dead_letters=header.dead_letters,
+            event_time_max=header.event_time_max,
+            idle=bool(header.idle),
+        )
+        yield Message(record.offset, header.source_partition, source, totals.read(record.value or b""))
+
+
+def _observe(part: _Partition) -> None:
+    windows, number = part.merging.windows, part.number
+    for level, calls in windows.frozen.items():
+        metrics.WINDOWS_TOO_LATE.labels(level, number).set(calls)
+    metrics.WINDOWS_OTHER.labels(number).set(windows.beyond_cap)
+    metrics.WINDOWS_WATERMARK.labels(number).set(part.merging.watermark)
+    metrics.ALERTS_HELD_BACK.labels(number).set(sum(watch.held_back for watch in part.merging.watches))

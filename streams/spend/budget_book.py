@@ -1,0 +1,213 @@
+"""The budgets of one partition's members as the windows change: spend, standings, what changed, forecasts. Pure.
+
+Kept are the days of every member that has a budget, and its minutes from the watermark's day on. Amounts are integers
+of picodollars; earlier logs' days (`base`) are added, so that a budget knows the whole of its period.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from streams.spend import budget_memory
+from streams.spend.budget import EACH, Budget, ByMember, budgets_of, by_member
+from streams.spend.budget_course import current, follow
+from streams.spend.budget_crossing import Spend
+from streams.spend.budget_levels import Change, Standing
+from streams.spend.budget_period import period_at
+from streams.spend.budget_status import BudgetStatus, status
+from streams.spend.forecast import ONE, Forecast, Outlook, forecast, learn
+from streams.spend.windows import DAY, MINUTE, Windows
+
+Member = tuple[str, str]
+Days = dict[date, int]
+_LEARN_DAYS = 120  # of closed days that a forecast learns from
+
+
+@dataclass
+class BudgetBook:
+    """`owns` says whether a member's windows are in this partition. `seen`: the terms of each budget, and the watermark
+    (seconds) at which they were first seen."""
+
+    zone: ZoneInfo
+    owns: Callable[[str, str], bool]
+    base: Mapping[Member, Days] = field(default_factory=dict)
+    budgets: dict[str, Budget] = field(default_factory=dict)
+    seen: dict[str, tuple[str, int]] = field(default_factory=dict)
+    standings: dict[tuple[str, str], tuple[Standing, ...]] = field(default_factory=dict)
+    days: dict[Member, Days] = field(default_factory=dict)
+    minutes: dict[Member, dict[date, dict[int, int]]] = field(default_factory=dict)
+    _index: ByMember = field(default_factory=dict)
+    _day: date | None = None
+    _outlooks: dict[tuple[Member, str], tuple[date, Outlook]] = field(default_factory=dict)
+
+    def take_terms(self, budgets: Mapping[str, Budget], windows: Windows, watermark: int) -> list[Change]:
+        """Take in budgets that are new, changed or gone, and judge the spend that is there by them."""
+        changed = [b for b in budgets.values() if self.budgets.get(b.id) != b]
+        gone = [b for b in self.budgets.values() if b.id not in budgets]
+        for budget in changed:
+            terms = f"{budget.limit_picos} {budget.levels} {budget.period}"
+            if self.seen.get(budget.id, ("", 0))[0] != terms:
+                self.seen[budget.id] = (terms, watermark)
+        self.budgets = dict(budgets)
+        self._index = by_member(budgets.values())
+        self._read(windows, {(b.scope, b.member) for b in changed})
+        now = datetime.fromtimestamp(watermark, UTC)
+        changes: list[Change] = []
+        for budget in gone:
+            self.seen.pop(budget.id, None)
+            for key in [key for key in self.standings if key[0] == budget.id]:
+                changes += self._follow(None, key, budget.scope, now)
+        for budget in changed:
+            for member in self._members(budget):
+                changes += self._follow(budget, (budget.id, member), budget.scope, now)
+        return changes
+
+    def merge(self, touched: Mapping[str, pl.DataFrame], watermark: int) -> tuple[list[Change], set[tuple[str, str]]]:
+        """Take in windows that changed.
+
+        Returns:
+            What is to be told, and the (budget id, member) whose status may have changed.
+        """
+        now = datetime.fromtimestamp(watermark, UTC)
+        today = now.astimezone(self.zone).date()
+        changed = self._take(touched, today)
+        looked_at: set[tuple[str, str]] = set()
+        changes: list[Change] = []
+        if today != self._day:  # periods end and begin
+            self._day = today
+            for by_day in self.minutes.values():
+                for day in [day for day in by_day if day < today]:
+                    del by_day[day]
+            for budget in self.budgets.values():
+                for member in self._members(budget):
+                    changed.setdefault((budget.scope, member), set())
+        for (scope, member), days in changed.items():
+            for budget in budgets_of(self._index, scope, member):
+                key = (budget.id, member)
+                changes += self._follow(budget, key, scope, now, days)
+                looked_at.add(key)
+        return changes, looked_at
+
+    def statuses(self, keys: Iterable[tuple[str, str]], watermark: int) -> Iterator[tuple[str, BudgetStatus]]:
+        """(status key, status) of budgets that are there."""
+        now = datetime.fromtimestamp(watermark, UTC)
+        for budget_id, member in sorted(keys):
+            budget = self.budgets.get(budget_id)
+            if budget is None:
+                continue
+            period = period_at(budget.period, now, self.zone)
+            standing = current(self.standings.get((budget_id, member), ()), period)
+            if standing is not None:
+                made = status(budget, standing, now, self._forecast(budget, member, standing, now))
+                yield budget.status_key(member), made
+
+    def all_keys(self) -> set[tuple[str, str]]:
+        """Every (budget id, member) with a standing."""
+        return set(self.standings)
+
+    def dump(self) -> dict[str, Any]:
+        """What to keep across a restart, as JSON."""
+        return {
+            "seen": self.seen,
+            "standings": [[*key, budget_memory.dump(value).decode()] for key, value in self.standings.items()],
+        }
+
+    def put_back(self, kept: Mapping[str, Any]) -> None:
+        """What `dump` gave."""
+        self.seen = {budget_id: (terms, at) for budget_id, (terms, at) in kept["seen"].items()}
+        self.standings = {(b, m): budget_memory.load(value.encode(), self.zone) for b, m, value in kept["standings"]}
+
+    def _follow(
+        self,
+        budget: Budget | None,
+        key: tuple[str, str],
+        scope: str,
+        now: datetime,
+        days: Iterable[date] | None = None,
+    ) -> list[Change]:
+        member, today = (scope, key[1]), now.astimezone(self.zone).date()
+        daily = self.days.get(member, {})
+        spend = Spend(daily, today, self.minutes.get(member, {}).get(today, {}))
+        seen = self.seen.get(key[0])
+        standings, changes = follow(
+            budget,
+            key[1],
+            spend,
+            now,
+            self.zone,
+            before=self.standings.get(key, ()),
+            changed_days=daily if days is None else days,
+            seen=None if seen is None else datetime.fromtimestamp(seen[1], UTC),
+        )
+        if standings:
+            self.standings[key] = standings
+        else:
+            self.standings.pop(key, None)
+        return changes
+
+    def _members(self, budget: Budget) -> list[str]:
+        if budget.member != EACH:
+            return [budget.member] if self.owns(budget.scope, budget.member) else []
+        return [member for scope, member in self.days if scope == budget.scope and budget.limits(member)]
+
+    def _read(self, windows: Windows, wanted: set[Member]) -> None:
+        """The days and minutes of members that have a budget for the first time."""
+        scopes = {scope for scope, member in wanted if member == EACH}
+        single = {(scope, member) for scope, member in wanted if member != EACH and (scope, member) not in self.days}
+        if not scopes and not single:
+            return
+        of_interest = pl.col("dimension").is_in(scopes)
+        for scope, member in single:
+            of_interest |= (pl.col("dimension") == scope) & (pl.col("member") == member)
+        for known, days in self.base.items():
+            if known[0] in scopes or known in single:
+                self.days.setdefault(known, dict(days))
+        frames = {
+            level: [chunk.frame.filter(of_interest) for chunk in windows.chunks[level].values()]
+            for level in (DAY, MINUTE)
+        }
+        self._take({level: pl.concat(some) for level, some in frames.items() if some}, self._day)
+
+    def _take(self, touched: Mapping[str, pl.DataFrame], today: date | None) -> dict[Member, set[date]]:
+        """Absolute sums of windows into days and minutes; of each budgeted member the days that changed."""
+        changed: dict[Member, set[date]] = {}
+        scopes = {scope for scope, _ in self._index}
+        for key, day, _, picos in self._rows(touched.get(DAY), scopes):
+            if budgets_of(self._index, *key):
+                earlier = self.base.get(key, {})
+                self.days.setdefault(key, dict(earlier))[day] = earlier.get(day, 0) + picos
+                changed.setdefault(key, set()).add(day)
+        for key, day, start, picos in self._rows(touched.get(MINUTE), scopes):
+            if key in self.days and (today is None or day >= today):
+                self.minutes.setdefault(key, {}).setdefault(day, {})[start] = picos
+        return changed
+
+    def _rows(self, frame: pl.DataFrame | None, scopes: set[str]) -> Iterator[tuple[Member, date, int, int]]:
+        """Member, local day, start and picodollars of the windows of those dimensions."""
+        if frame is None or frame.is_empty() or not scopes:
+            return
+        chosen = frame.filter(pl.col("dimension").is_in(scopes))
+        picos = chosen["cost_total"].to_physical().to_list()
+        keys = chosen.select("dimension", "member", "start").iter_rows()
+        for (dimension, member, start), amount in zip(keys, picos, strict=True):
+            day = datetime.fromtimestamp(start, UTC).astimezone(self.zone).date()
+            yield (dimension, member), day, start, amount
+
+    def _forecast(self, budget: Budget, member: str, standing: Standing, now: datetime) -> Forecast | None:
+        daily, today = self.days.get((budget.scope, member), {}), now.astimezone(self.zone).date()
+        period = standing.period
+        if not daily or period.days_left(now) < 1:
+            return None
+        key = ((budget.scope, member), budget.period)
+        known = self._outlooks.get(key)
+        if known is None or known[0] != today:
+            first = max(min(daily), today - timedelta(days=_LEARN_DAYS))
+            closed = [daily.get(first + timedelta(days=n), 0) for n in range((today - first).days)]
+            known = self._outlooks[key] = (today, learn(closed, period.days_left(now)))
+        start, end = period.day_start(today), period.day_end(today)
+        passed = int((now - start).total_seconds()) * ONE // int((end - start).total_seconds())
+        return forecast(known[1], standing.spent, daily.get(today, 0), min(max(passed, 0), ONE))

@@ -1,0 +1,129 @@
+"""What a partition of spend.totals has come to: windows, watermark, closed windows judged. Pure.
+
+Messages are applied in the order of their log. One is a repeat, and changes nothing, when its block is at or below the
+last block applied of its source partition; so a log that is read again from any earlier place gives the same sums.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from streams.spend.anomaly import Finding
+from streams.spend.closing import Closing
+from streams.spend.watch import Watch
+from streams.spend.windows import KEY, LEVELS, WINDOW, Place, Windows
+
+_NONE = WINDOW.to_frame()
+Found = tuple[str, str, Finding]
+"""(dimension, member, what changed about its incident)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known of a partition of spend.usage. Counts are from its start, `event_time_max` is in microseconds."""
+
+    block: int = -1
+    events: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    event_time_max: int = 0
+    idle: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of spend.totals: its offset, its source partition, what that has come to, and its deltas."""
+
+    offset: int
+    partition: int
+    source: Source
+    deltas: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What messages changed: windows by level (whole), incidents, and the watermark before and after, in seconds."""
+
+    touched: Mapping[str, pl.DataFrame]
+    found: tuple[Found, ...]
+    before: int
+    watermark: int
+
+
+@dataclass
+class Merging:
+    """The state of one partition.
+
+    `ahead` names chunks (level, number) that were saved with more blocks in them than the rest, because their saver
+    died half-way: by source partition, the last block in them.
+    """
+
+    windows: Windows
+    closings: tuple[Closing, ...]
+    watches: tuple[Watch, ...]
+    partitions: int  # of spend.usage
+    sources: dict[int, Source] = field(default_factory=dict)
+    watermark: int = 0
+    position: int = 0  # offset of the next message
+    ahead: dict[Place, Mapping[int, int]] = field(default_factory=dict)
+    closings_ahead: Mapping[int, int] = field(default_factory=dict)
+
+    def apply(self, messages: Iterable[Message]) -> Merged:
+        """Apply messages, each beyond the last."""
+        before = self.watermark
+        rows: dict[frozenset[Place], list[pl.DataFrame]] = {}
+        found: list[Found] = []
+        for message in messages:
+            self.position = message.offset + 1
+            if not self._take(message):
+                continue
+            if message.deltas.height:
+                rows.setdefault(self._held(message), []).append(message.deltas)
+                if message.source.block > self.closings_ahead.get(message.partition, -1):
+                    for closing in self.closings:
+                        closing.add(message.deltas)
+            self.watermark = max(self.watermark, self._lowest())
+            for closing, watch in zip(self.closings, self.watches, strict=True):
+                if closing.is_due(self.watermark):
+                    found += watch.judge(closing.close(self.watermark))
+                    found += watch.calm(self.watermark)
+        changed = [
+            self.windows.merge(pl.concat(frames), self.position - 1, before, self.watermark, held)
+            for held, frames in rows.items()
+        ]
+        self.windows.expire(self.watermark)
+        touched = {
+            level: pl.concat([windows[level] for windows in changed]).unique(KEY, keep="last") if changed else _NONE
+            for level in LEVELS
+        }
+        return Merged(touched, tuple(found), before, self.watermark)
+
+    def blocks_of(self, place: Place | None = None) -> dict[int, int]:
+        """The last block of each source partition that is in a chunk, or, without one, in the closings."""
+        ahead = self.closings_ahead if place is None else self.ahead.get(place, {})
+        return {p: max(source.block, ahead.get(p, -1)) for p, source in self.sources.items()}
+
+    def _take(self, message: Message) -> bool:
+        """Whether there is news in it."""
+        known = self.sources.get(message.partition)
+        if known is not None and message.source.block <= known.block and not message.source.idle:
+            return False
+        if known is not None and message.source.idle:
+            self.sources[message.partition] = replace(known, idle=message.source.block >= known.block)
+        else:
+            self.sources[message.partition] = message.source
+        return True
+
+    def _lowest(self) -> int:
+        """The watermark: up to where every partition that is not at its end has come, seconds since 1970."""
+        if len(self.sources) < self.partitions:
+            return 0
+        moving = [source.event_time_max for source in self.sources.values() if not source.idle]
+        latest = [source.event_time_max for source in self.sources.values()]
+        return (min(moving) if moving else max(latest)) // 1_000_000
+
+    def _held(self, message: Message) -> frozenset[Place]:
+        """Chunks that hold the message's deltas already."""
+        block, partition = message.source.block, message.partition
+        return frozenset(place for place, blocks in self.ahead.items() if block <= blocks.get(partition, -1))
