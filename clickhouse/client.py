@@ -10,10 +10,14 @@ from streams.errors import SpendError, Unreachable
 from streams.settings import Settings
 
 
-def connect(settings: Settings) -> Client:
+def connect(settings: Settings, seconds: int | None = None) -> Client:
     """A client of SPEND_CLICKHOUSE_URL. Without a session, so that several threads may query side by side.
 
     No database is chosen: statements name `spend.usage`, and migrations must run before the database exists.
+
+    Args:
+        settings: where ClickHouse is, and the user.
+        seconds: give up a question after them, and ask it only once; None: as patient as clickhouse-connect is.
 
     Raises:
         SpendError: SPEND_CLICKHOUSE_URL is not an http or https address.
@@ -40,6 +44,9 @@ def connect(settings: Settings) -> Client:
             proxy_path=url.path.strip("/"),
             autogenerate_session_id=False,
             client_name="spendstream",
+            connect_timeout=seconds or 10,
+            send_receive_timeout=seconds or 300,
+            query_retries=0 if seconds else 2,
         )
     except ClickHouseError as error:
         if getattr(error, "code", None) in (192, 193, 194, 516):

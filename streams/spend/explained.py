@@ -20,6 +20,7 @@ from streams.spend.change_split import Share, Split, Usage, explain, round_to_su
 from streams.spend.dimensions import DIMENSIONS, OTHER, TAG
 
 MOST_SHARES = 5
+MOST_GROUPS = 200
 _WHOLE = 1_000_000  # a weight of one
 
 
@@ -58,6 +59,9 @@ def split_excess(
 ) -> tuple[Split | None, list[int]]:
     """The split of `actual - expected`, and the weights of the past stretches that it used.
 
+    The MOST_GROUPS (model, tier) that cost most are told apart, the others are one: exact fractions of thousands of
+    models, which only names made up at random give, would take seconds.
+
     Args:
         rows: of the time that was unusual, one entry for each (model, tier).
         past: the same of each comparable stretch.
@@ -72,6 +76,7 @@ def split_excess(
     usual = added(_times(usage, weight) for stretch, weight in zip(past, weighed, strict=True) for usage in stretch)
     if held <= 0 or actual <= 0 or (expected > 0 and sum(usage.cost for usage in usual) <= 0):
         return None, weighed
+    rows, usual = _fewer(rows, usual)
     if held == actual:
         return split_change(usual, rows, expected), weighed
     # both sides times `held` over it: the rows' total becomes `actual`, and the arithmetic stays whole
@@ -121,6 +126,22 @@ def excluded(dimension: str, member: str, costs: MemberCosts) -> bool:
     if dimension == TAG:
         return costs.dimension == TAG and member.startswith(f"{costs.key}=")
     return costs.dimension == dimension
+
+
+def _fewer(rows: Sequence[Usage], usual: Sequence[Usage]) -> tuple[list[Usage], list[Usage]]:
+    """Both with the groups beyond MOST_GROUPS as one."""
+    costs: dict[tuple[str, str], int] = {}
+    for side in (rows, usual):
+        whole = sum(usage.cost for usage in side) or 1
+        for usage in side:
+            group = usage.model, usage.tier
+            costs[group] = max(costs.get(group, 0), usage.cost * _WHOLE // whole)  # its part, of either side
+    told = set(sorted(costs, key=lambda group: (-costs[group], group))[:MOST_GROUPS])
+    folded = [
+        [usage if (usage.model, usage.tier) in told else replace(usage, model=OTHER, tier=OTHER) for usage in side]
+        for side in (rows, usual)
+    ]
+    return added(folded[0]), added(folded[1])
 
 
 def _usual(costs: MemberCosts, weighed: Sequence[int]) -> int:
