@@ -28,6 +28,13 @@ def test_days_that_are_not_known_count_as_nothing_spent() -> None:
         measure("new", [], 0)
 
 
+def test_the_slope_is_that_of_both_stretches_and_of_known_days_alone() -> None:
+    rising = [10 + day for day in range(28)]
+    assert measure("acme", [0] * 30 + rising, 14).slope == 1
+    assert measure("acme", rising, 14).p_value == significance(rising) < 0.001
+    assert measure("acme", rising[:20], 14).slope == 1  # six days before the range, none of them made up
+
+
 def test_the_slope_is_exact_and_one_wild_day_does_not_bend_it() -> None:
     assert slope([10, 13, 16, 19]) == 3
     assert slope([10, 13, 10**15, 19, 22, 25, 28]) == 3
