@@ -15,6 +15,7 @@ from priced_rows import Row, embedded_clickhouse, insert, row
 
 from clickhouse.client import connect
 from clickhouse.migrate import up
+from streams import explain_change as explain_change_module
 from streams.explain_change import QUERY_SECONDS, asking, explain_change
 from streams.explain_rows import MemberRows
 from streams.settings import Settings
@@ -111,8 +112,10 @@ def client(conf: Settings) -> Client:
 
 
 @pytest.fixture
-def explained(conf: Settings, client: Client) -> Callable[..., Explained]:
-    """The explanation of a workload's five minutes by default, with no patience."""
+def explained(conf: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Explained]:
+    """The explanation of a workload's five minutes by default, with no patience; on a busy machine too."""
+    monkeypatch.setattr(explain_change_module, "QUERY_SECONDS", 30)
+    client = asking(conf)
 
     def explain(member: str, dimension: str = "workload", **arguments: Any) -> Explained:
         told = {"since": SINCE, "until": UNTIL, "expected": picos("1.60"), "window_seconds": 300, "patience": 0.0}
@@ -273,6 +276,16 @@ def test_a_clickhouse_that_is_slow_is_given_up_in_time(conf: Settings, client: C
     assert time.monotonic() - begun < 0.5 + QUERY_SECONDS + 1  # and the machine is slow
 
 
+def test_of_very_many_calls_a_sample_is_enough(
+    explained: Callable[..., Explained], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explain_change_module, "_MOST_ROWS", 10)
+    found = explained("price", actual=picos("4.80"))
+    assert found.details == "it is from a sample, one in 4 of 40 calls"
+    assert found.split is not None
+    assert found.split.parts["price"] == sum(found.split.parts.values()) == picos("3.20")
+
+
 def test_a_split_is_kept_where_the_members_take_too_long(
     explained: Callable[..., Explained], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,7 +294,8 @@ def test_a_split_is_kept_where_the_members_take_too_long(
 
     monkeypatch.setattr(MemberRows, "members", too_long)
     found = explained("price", actual=picos("4.80"))
-    assert (found.shares, found.details) == ((), "ClickHouse took longer than 2 s")
+    assert not found.shares
+    assert found.details.startswith("ClickHouse took longer than")
     assert found.split is not None and found.split.parts["price"] == picos("3.20")
 
 
