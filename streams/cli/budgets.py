@@ -6,15 +6,15 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from streams.budgets import change_budget, create_budget, remove_budget, topic_budgets, topic_statuses
 from streams.errors import SpendError
 from streams.settings import Settings, settings
-from streams.spend.budget import EACH, FULL, Budget
+from streams.spend.budget import EACH, Budget
 from streams.spend.budget_status import BudgetStatus, as_read, picos
 from streams.spend.dimensions import DIMENSIONS, GLOBAL
 from streams.spend.money import shown
@@ -30,7 +30,7 @@ Thresholds = Annotated[
 ]
 _PERIODS = "day, week, month, quarter or year, in SPEND_TIMEZONE."
 _COLOURS = {"ok": "green", "warning": "yellow", "exceeded": "red"}
-_WIDTH = 20
+_WIDTH = 16  # of a progress bar
 
 
 @app.command("create")
@@ -68,7 +68,11 @@ def list_budgets(as_json: AsJson = False) -> None:
     if not budgets:
         Console().print("No budgets: `spendstream budgets create` makes one.")
         return
-    table = Table("budget", "of", "spent", "limit", "", "%", "state", "begins anew", "reached")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("budget", min_width=20, overflow="fold")
+    table.add_column("spent", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("begins anew", no_wrap=True)
     for budget in sorted(budgets.values(), key=lambda budget: budget.name.casefold()):
         statuses: list[BudgetStatus | None] = [*standing[budget.id]]
         for status in statuses or [None]:
@@ -93,12 +97,12 @@ def show(budget_id: Id, as_json: AsJson = False) -> None:
     for field, value in budget.model_dump(mode="json").items():
         grid.add_row(field, escape(str(value)))
     for status in statuses:
-        _, of, spent, limit, bar, percent, state, anew, _ = _row(budget, status, zone)
         grid.add_row("", "")
-        grid.add_row("of", of)
-        grid.add_row("spent", f"{spent} of {limit}, {percent} %: {state}")
-        grid.add_row("", bar)
-        grid.add_row("begins anew", anew)
+        grid.add_row("of", _of(budget, status.member))
+        spent = f"{shown(status.spent_picos)} of {_limit(budget)}, {status.percent} %"
+        grid.add_row("spent", f"{spent}: {_state(status)}")
+        grid.add_row("", _bar(budget, status))
+        grid.add_row("begins anew", _when(status.resets_at, zone))
         if status.forecast_p50_usd is not None and status.forecast_p90_usd is not None:
             half, most = shown(picos(status.forecast_p50_usd)), shown(picos(status.forecast_p90_usd))
             grid.add_row("at its end", f"{half}, in nine of ten cases below {most} ({status.forecast_trials} trials)")
@@ -139,6 +143,14 @@ def delete(ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids o
         print(f"{budget_id} deleted")
 
 
+@app.command("restore", hidden=True)
+def restore() -> None:
+    """Put the budgets that ClickHouse knows back on a topic that never held any (a step of `spendstream up`)."""
+    from clickhouse.restore_budgets import restore_budgets
+
+    print(f"{restore_budgets(settings())} budgets restored")
+
+
 def _told(budget: Budget, what: str, as_json: bool) -> None:
     print(json.dumps(budget.model_dump(mode="json"), indent=2) if as_json else f"{budget.id} {what}")
 
@@ -157,34 +169,35 @@ def _standing(conf: Settings, budgets: dict[str, Budget]) -> dict[str, list[Budg
     return {key: sorted(each, key=lambda status: (-status.spent_picos, status.member)) for key, each in found.items()}
 
 
-def _row(budget: Budget, status: BudgetStatus | None, zone: ZoneInfo) -> tuple[Any, ...]:
+def _row(budget: Budget, status: BudgetStatus | None, zone: ZoneInfo) -> tuple[str, ...]:
     member = status.member if status else budget.member
-    of = budget.scope if budget.scope == GLOBAL else f"{budget.scope} {escape(member)}"
-    name = f"{escape(budget.name)}\n[dim]{budget.id}[/]"
-    limit = f"{shown(budget.limit_picos)} a {budget.period}"
+    name = f"{escape(budget.name)}\n[dim]{budget.id}: {_of(budget, member)}[/]"
     if status is None:
-        return name, of, "-", limit, "", "-", "[dim]no spend known[/]", "", ""
-    colour = _COLOURS[status.state]
-    bar = ProgressBar(
-        total=budget.limit_picos,
-        completed=min(max(status.spent_picos, 0), budget.limit_picos),
-        width=_WIDTH,
-        complete_style=colour,
-        finished_style=colour,
-    )
-    reached = ", ".join(f"{level} %" for level in status.levels if level != FULL)
+        return name, f"-\n[dim]of {_limit(budget)}[/]", "[dim]not known[/]", ""
     return (
         name,
-        of,
-        shown(status.spent_picos),
-        limit,
-        bar,
-        status.percent,
-        f"[{colour}]{status.state}[/]",
-        _when(status.resets_at, zone),
-        reached,
+        f"{shown(status.spent_picos)}\n[dim]of {_limit(budget)}[/]",
+        f"{_bar(budget, status)}\n{status.percent} % {_state(status)}",
+        _when(status.resets_at, zone).replace(" at ", "\n"),
     )
+
+
+def _of(budget: Budget, member: str) -> str:
+    return budget.scope if budget.scope == GLOBAL else f"{budget.scope} {escape(member)}"
+
+
+def _limit(budget: Budget) -> str:
+    return f"{shown(budget.limit_picos)} a {budget.period}"
+
+
+def _state(status: BudgetStatus) -> str:
+    return f"[{_COLOURS[status.state]}]{status.state}[/]"
+
+
+def _bar(budget: Budget, status: BudgetStatus) -> str:
+    full = min(max(status.spent_picos * _WIDTH // budget.limit_picos, 0), _WIDTH)
+    return f"[{_COLOURS[status.state]}]{'━' * full}[/][dim]{'─' * (_WIDTH - full)}[/]"
 
 
 def _when(instant: datetime | None, zone: ZoneInfo) -> str:
-    return f"{instant.astimezone(zone):%a %d %b %Y %H:%M}" if instant else "not in this period"
+    return f"{instant.astimezone(zone):%d %b %Y at %H:%M}" if instant else "not in this period"

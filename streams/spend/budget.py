@@ -5,7 +5,6 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator
@@ -109,12 +108,12 @@ class Terms(BaseModel):
     def _exact(self, _: Decimal) -> str:
         return usd(self.limit_picos)
 
-    @cached_property
+    @property
     def limit_picos(self) -> int:
         """The limit in picodollars."""
         return int(self.limit_usd * PICOS)
 
-    @cached_property
+    @property
     def levels(self) -> tuple[int, ...]:
         """All levels, percent, ascending: the thresholds and 100."""
         return tuple(sorted({*self.thresholds, FULL}))
