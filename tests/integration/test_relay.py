@@ -2,6 +2,7 @@
 another's target."""
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -231,6 +232,27 @@ def test_nothing_is_sent_twice_or_lost_however_often_it_is_killed(relay: Relay, 
     assert len({each.webhook_id for each in receiver.at("/hook")}) == len(receiver.at("/hook")) == 41
     titles = [each.document["title"] for each in receiver.at("/chat")]
     assert len(set(titles)) == len(titles) == 41
+
+
+def test_killed_at_any_moment_it_repeats_one_alert_a_channel_at_most(relay: Relay, receiver: Receiver) -> None:
+    receiver.answers |= {"/hook": lambda _: (200, 0.03), "/chat": lambda _: (200, 0.02)}
+    relay.write(relay.hook("hook"), relay.chat("chat", limit=None))
+    relay.start()
+    made = [unpriced(relay, number) for number in range(60)]
+    kills = 4
+    chance = random.Random(7)
+    relay.publish(*made)
+    for _ in range(kills):
+        time.sleep(chance.uniform(0.05, 0.5))
+        relay.kill()
+        relay.start()
+    until(lambda: relay.settled("hook", *made) and relay.settled("chat", *made))
+    ids = [each.webhook_id for each in receiver.at("/hook")]
+    titles = [each.document["title"] for each in receiver.at("/chat")]
+    for got in (ids, titles):
+        assert len(set(got)) == 60 and len(got) <= 60 + kills
+    numbers = [int(each.document["data"]["model"].rpartition("-")[2]) for each in receiver.at("/hook")]
+    assert sorted(numbers) == numbers, "in order, a repeat included"
 
 
 def test_killed_between_a_delivery_and_its_status_the_repeat_bears_the_same_id(
