@@ -17,9 +17,11 @@ _STEADY = 0.05  # a p value below it: the slope is no accident
 
 
 def tables(trends: list[Trending], month: MonthEnd) -> Iterator[RenderableType]:
-    """A table a dimension, rising members first, then the month's end."""
+    """A table a dimension, rising members first, then the month's end; with each what history is too short for."""
     for each in trends:
         yield _trending(each)
+    for words in dict.fromkeys(each.too_short for each in trends if each.days and each.too_short):
+        yield Text(f"{words[0].upper()}{words[1:]}.\n", style="dim")
     yield _month_end(month)
 
 
@@ -35,8 +37,7 @@ def _trending(found: Trending) -> RenderableType:
     title = f"Trending {found.dimension}s"
     if not found.days:
         return Text.assemble((title, "bold"), f"  {found.too_short}.")
-    caption = f"{found.days} days until {found.last:%-d %B} against the {found.days} before"
-    table = titled(title, caption if found.too_short is None else f"{caption}:\n{found.too_short}")
+    table = titled(title, f"{found.days} days to {found.last:%-d %b} and the {found.days} before")
     table.add_column(found.dimension, overflow="fold", min_width=12)
     for heading in ("before", "after", "change", "a day", "p"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -188,9 +188,13 @@ def test_people_read_who_rises_who_falls_and_the_months_end(spoken: Callable[...
     lines = text[text.index("Trending customers") :].splitlines()
     rising = next(line for line in lines if line.strip().startswith("rising")).split()
     assert rising[0] == "rising" and rising[3].startswith("+") and rising[4].startswith("+$0.")
-    assert "14 days until" in lines[0]
+    assert lines[0].split("  ")[1].startswith("14 days to ") and lines[0].rstrip().endswith("and the 14 before")
     assert f"End of {TODAY:%B %Y}" in text and "p90" in text
     assert "Trending workloads" in text
+
+
+def test_people_read_once_why_the_range_is_shorter(spoken: Callable[..., str]) -> None:
+    assert " ".join(spoken().split()).count("30 days against the 30 before need 60 days of data, there is some") == 1
 
 
 def test_people_read_why_there_is_no_trend(spoken: Callable[..., str]) -> None:
