@@ -78,20 +78,10 @@ def list_(
     if not found:
         print("no alerts")
         return
-    zone = ZoneInfo(conf.timezone)
-    table = Table("time", "severity", "state", "what", "incident")
+    show, console = _printer(conf), Console(soft_wrap=True, highlight=False)
     for each in found[-most:]:
-        data, at = _data(each.latest), datetime.fromisoformat(each.latest.alert.document["time"])
-        colour = _COLOURS[data["severity"]]
-        table.add_row(
-            moment(at, zone),
-            f"[{colour}]{data['severity']}[/]",
-            data["change"],
-            escape(data["title"]),
-            escape(each.key),
-        )
-    console = Console()
-    console.print(table)
+        show(each.latest)
+        console.print(f"[dim]  {escape(each.key)}[/]")  # whole, so that it can be copied
     if len(found) > most:
         console.print(f"{len(found) - most:,} older ones are not shown: --most, or --json for all")
 
