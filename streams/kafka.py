@@ -92,6 +92,11 @@ def reader(settings: Settings, group: str = "spendstream-reader", **config: Any)
     )
 
 
+def passes(error: KafkaError) -> bool:
+    """Whether a client goes on by itself after this error: a broker that is away comes back."""
+    return error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
+
+
 def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
     """The first offset of a partition and its end, one beyond its last record. `consumer` has nothing assigned.
 

@@ -25,7 +25,7 @@ from streams.publishing import OrderedProducer, end_process
 from streams.rates_feed import RatesFeed
 from streams.settings import Settings
 from streams.spend.decide import Decision, PartitionState, Records, decide
-from streams.transport import Batch
+from streams.transport import BATCH_BYTES, Batch
 
 log = logging.getLogger("spendstream.price")
 
@@ -35,6 +35,7 @@ class PriceStage:
 
     topic = topics.USAGE
     agent = "price_events"
+    batch_bytes = BATCH_BYTES
 
     def __init__(self, settings: Settings, writers: WriterSchemas, rates: RatesFeed, accept_gap: bool = False) -> None:
         self.block_seconds = settings.block_seconds

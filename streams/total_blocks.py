@@ -29,6 +29,7 @@ from streams.transport import Batch, Record
 log = logging.getLogger("spendstream.windows")
 
 _IDLE_AFTER = 1.0  # seconds without a block before a partition is asked whether it is at its end
+_ASK_AGAIN = 5.0  # seconds until one that was is asked again: by then it may have events that nobody prices
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class _Partition:
     written: Progress
     written_at: float
     heard_at: float
+    asked_at: float = 0.0
     lag: int = 0  # records of spend.usage that were not priced when it was asked last
     lag_since: float = 0.0
 
@@ -67,11 +69,13 @@ class TotalsStage:
     agent = "total_blocks"
     block_seconds = 0.02
     block_events = 64  # blocks
+    batch_bytes = 16 << 20
 
     def __init__(self, settings: Settings) -> None:
         self.stall_seconds = settings.stall_seconds
         self._settings = settings
         self._producer = OrderedProducer(settings, self.fatal)
+        self._looker = reader(settings)
         self._parts: dict[int, _Partition] = {}
         self._epoch = 0
         self._thread = ThreadPoolExecutor(1, "total")
@@ -169,21 +173,22 @@ class TotalsStage:
 
     def _look_around(self) -> None:
         now = time.monotonic()
-        silent = [p for p in self._parts.values() if now - p.heard_at > _IDLE_AFTER]
-        if silent:
-            consumer = reader(self._settings)
-            try:
-                for part in silent:
-                    self._ask(consumer, part, now)
-            finally:
-                consumer.close()
+        for part in self._parts.values():
+            again = _ASK_AGAIN if part.progress.header.idle else 0.0
+            if now - part.heard_at > _IDLE_AFTER and now - part.asked_at >= again:
+                part.asked_at = now
+                self._ask(part, now)
         for part in self._parts.values():
             self._write_progress(part)
         self._producer.flush()
 
-    def _ask(self, consumer: Consumer, part: _Partition, now: float) -> None:
+    def _ask(self, part: _Partition, now: float) -> None:
         header = part.progress.header
-        _, end = watermarks(consumer, topics.USAGE, header.source_partition)
+        _, end = watermarks(self._looker, topics.USAGE, header.source_partition)
+        _, blocks_end = watermarks(self._looker, topics.PRICED, header.source_partition)
+        if blocks_end > header.block + 1:  # there are blocks, and this worker is behind
+            part.lag = 0
+            return
         mark = -1 if part.progress.mark is None else part.progress.mark
         if end - mark - 1 != part.lag or not part.lag:
             part.lag, part.lag_since = end - mark - 1, now

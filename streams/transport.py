@@ -38,7 +38,7 @@ from streams.errors import Halt
 
 log = logging.getLogger("spendstream.transport")
 
-BATCH_BYTES = 16 << 20  # a batch is due at this size: deciding it takes some 15 times as much memory
+BATCH_BYTES = 16 << 20  # a batch of events is due at this size: deciding it takes some 15 times as much memory
 FETCH_WAIT_MS = 50  # one fetch a broker is under way at a time: while it waits for its partitions, others wait for it
 _VALUE = attrgetter("value")
 HELD_BYTES = 32 << 20  # of values, gathered or in flight; a worker that holds so much fetches nothing
@@ -91,6 +91,7 @@ class Stage(Protocol):
     topic: str
     block_seconds: float
     block_events: int
+    batch_bytes: int  # a batch is due at this size of its values
     stall_seconds: float
 
     async def positions(self, tps: set[TP], epoch: int) -> Mapping[TP, int]:
@@ -275,7 +276,7 @@ class BatchConsumer(driver.Consumer):
         return room
 
     def _is_full(self, state: _Partition) -> bool:
-        return len(state.records) >= state.stage.block_events or state.bytes >= BATCH_BYTES
+        return len(state.records) >= state.stage.block_events or state.bytes >= state.stage.batch_bytes
 
     def _has_waited(self, state: _Partition, now: float) -> bool:
         """Whether a batch that is not full is due. Behind much that is in flight it would only wait: let it grow."""

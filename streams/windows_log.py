@@ -31,6 +31,7 @@ from streams.totals import from_batch, to_batch
 log = logging.getLogger("spendstream.windows")
 
 FORMAT = 1
+_UNDER_WAY_BYTES = 16 << 20  # sent and not acknowledged yet
 _SUMMARY = "summary"
 
 
@@ -73,8 +74,13 @@ class WindowsLog:
         self, producer: OrderedProducer, merging: Merging, ids: tuple[str, str, str], more: dict[str, Any]
     ) -> None:
         """Write what has changed since the last time, the summary last; `more` is kept in it."""
+        under_way = 0
         for name, applied, value in _changed(merging, self.saved_watched):
             self._send(producer, name, value, {"ids": ids, "blocks": applied})
+            under_way += len(value)
+            if under_way > _UNDER_WAY_BYTES:
+                producer.flush()
+                under_way = 0
         producer.flush()
         summary = {
             "format": FORMAT,

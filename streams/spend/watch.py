@@ -8,7 +8,7 @@ import polars as pl
 from streams.spend import anomaly
 from streams.spend.anomaly import Detector, Finding
 
-WATCHED_FROM = 10**10  # picodollars: who never spends a cent in a window is not watched
+WATCHED_FROM = 10**11  # picodollars: who never spends ten cents in a window is not watched
 
 
 @dataclass

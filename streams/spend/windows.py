@@ -32,7 +32,7 @@ WINDOW = pl.Schema(
 Place = tuple[str, int]
 """A chunk: its level and the number of its stretch."""
 
-_STRETCH: Mapping[str, int] = {MINUTE: 300, QUARTER_HOUR: 3_600, DAY: 1}  # seconds of one chunk; a day is its own
+_STRETCH: Mapping[str, int] = {MINUTE: 3_600, QUARTER_HOUR: 86_400, DAY: 1}  # seconds of one chunk; a day is its own
 
 
 @dataclass(frozen=True)

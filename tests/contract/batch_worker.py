@@ -21,7 +21,7 @@ from faust.types import TP
 from streams.app import price_app, run
 from streams.log import setup_logging
 from streams.settings import settings
-from streams.transport import Batch
+from streams.transport import BATCH_BYTES, Batch
 
 
 def note(**line: object) -> None:
@@ -43,6 +43,7 @@ class NotingStage:
     hang_at: int | None = None  # the batch that holds this offset is never done
     ready: bool = False
     agent: str = "noting"
+    batch_bytes: int = BATCH_BYTES
     epoch: int = 0
 
     async def positions(self, tps: set[TP], epoch: int) -> Mapping[TP, int]:
