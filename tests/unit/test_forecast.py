@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import forecast as benchmark
 from streams.spend.forecast import Coverage, backtest, describe, forecast, learn, seconds_to_breach
 
 
@@ -92,3 +93,15 @@ def test_the_bands_hold_about_as_often_as_they_say() -> None:
 def test_a_back_test_says_in_words_how_often_it_held() -> None:
     said = describe(Coverage(forecasts=30, below_p50=15, below_p90=26, error_ppm=42_000))
     assert said == "30 forecasts: 50 % ended below p50, 86 % below p90; median error 4.2 %"
+
+
+def test_the_back_test_on_sample_traffic_counts_every_call_once_and_every_forecast() -> None:
+    sums = benchmark.daily_sums(seed=1, days=70, events=150)
+    assert sums == benchmark.daily_sums(seed=1, days=70, events=150)
+    days = sums["global"][""]
+    assert len(days) == 70 and min(days) > 0
+    for dimension in ("workload", "customer"):
+        assert [sum(each) for each in zip(*sums[dimension].values(), strict=True)] == days
+    (found,) = benchmark.coverage(sums["global"].values())
+    assert found.forecasts == 30  # one period of 30 days after 28
+    assert 0 < found.below_p50 <= found.below_p90 <= 30
