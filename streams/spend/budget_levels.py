@@ -100,8 +100,18 @@ class Change:
             return f"{self.incident}/revised/{self.number}"
         return f"{self.incident}/{self.what}" + (f"/{self.again + 1}" if self.again else "")
 
+    def contradicts(self, told: datetime) -> bool:
+        """Whether an opening says another crossing than was last published about its incident, before a crash.
+
+        The same day is no other crossing where this one is known to the day only.
+        """
+        if self.at - self.crossed_at == MINUTE:
+            return self.crossed_at != told
+        zone = self.period.zone
+        return self.crossed_at.astimezone(zone).date() != told.astimezone(zone).date()
+
     def as_revision(self) -> "Change":
-        """An opening that was published before a crash and said another crossing: told as a revision of that."""
+        """The opening as a revision of one that was published before a crash and that it contradicts."""
         return replace(self, what="revised")
 
 

@@ -404,16 +404,40 @@ def test_a_crash_between_telling_and_remembering_opens_nothing_twice(data, event
     kept = data.draw(st.integers(0, len(batches) - 1))
     worker = Worker(terms, shortcut=True)
     published: dict[str, Change] = {}
+    crossed: dict[str, datetime] = {}  # what was last said of each incident
+
+    def publish(change: Change) -> None:
+        opening = change.what in ("opened", "escalated")
+        if opening and change.id in published:
+            if not change.contradicts(crossed[change.incident]):
+                return
+            change = change.as_revision()
+        published[change.id] = change
+        crossed[change.incident] = change.crossed_at
+
     for batch in batches[:kept]:
-        published |= {change.id: change for change in worker.take(batch)}
+        for change in worker.take(batch):
+            publish(change)
     standings, taken = worker.standings, list(worker.events)
     for batch in batches[kept:]:
-        published |= {change.id: change for change in worker.take(batch)}
+        for change in worker.take(batch):
+            publish(change)
     again = Worker(terms, True, taken, standings)  # everything after `kept` is forgotten
     rest = [event for batch in batches[kept:] for event in batch]
     for change in (change for batch in cut(data, rest) for change in again.take(batch)):
-        known = published.get(change.id)
-        told = change.as_revision() if known and known.crossed_at != change.crossed_at else change
-        assert told is change or told.id not in published or published[told.id].crossed_at == told.crossed_at
-        published[told.id] = told
+        publish(change)
     assert {change.id for change in published.values() if change.what in ("opened", "escalated")} == expected
+    for incident in again.standings[-1].open:
+        key = f"budget/b/acme/{again.standings[-1].period.first}/{incident.level}"
+        assert crossed[key].astimezone(ZURICH).date() == incident.crossing.day
+        assert not incident.crossing.to_the_minute or crossed[key] == incident.crossing.at
+
+
+def test_what_was_published_before_a_crash_is_contradicted_by_another_crossing_only():
+    _, [opened] = judge(80)
+    assert not opened.contradicts(NOON)
+    assert opened.contradicts(NOON - MINUTE)
+    _, [by_day] = evaluate(budget(), "acme", spend({}, {date(2026, 11, 3): 85}), MONTH, NOON)
+    assert not by_day.contradicts(MONTH.day_start(date(2026, 11, 3)) + 600 * MINUTE)
+    assert by_day.contradicts(MONTH.day_start(date(2026, 11, 4)))
+    assert opened.as_revision().id.startswith("budget/b/acme/2026-11-01/80/revised/")
