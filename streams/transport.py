@@ -41,7 +41,7 @@ log = logging.getLogger("spendstream.transport")
 BATCH_BYTES = 16 << 20  # a batch of events is due at this size: deciding it takes some 15 times as much memory
 FETCH_WAIT_MS = 50  # one fetch a broker is under way at a time: while it waits for its partitions, others wait for it
 _VALUE = attrgetter("value")
-HELD_BYTES = 32 << 20  # of values, gathered or in flight; a worker that holds so much fetches nothing
+HELD_BYTES = 32 << 20  # of values, gathered or in flight; a stage that holds so much fetches nothing
 
 RELIED_ON: Mapping[type, tuple[str, ...]] = {
     driver.Consumer: (
@@ -262,25 +262,28 @@ class BatchConsumer(driver.Consumer):
                 state.next_offset = new[-1].offset + 1
 
     def _room(self) -> set[TP]:
-        """Partitions to fetch: whose batch is not full; when much is held already, only the fullest of them."""
-        held = sum(state.bytes + state.bytes_in_flight for state in self._partitions.values())
-        if held >= HELD_BYTES:
-            return set()
-        room = {
-            tp
-            for tp in self._get_active_partitions()
-            if tp in self._partitions and not self._is_full(self._partitions[tp])
-        }
-        if room and held >= HELD_BYTES // 2:
-            return {max(room, key=lambda tp: self._partitions[tp].bytes)}
+        """Partitions to fetch: whose batch is not full; of a stage that holds much already, only the fullest."""
+        room: set[TP] = set()
+        open_ = {tp for tp in self._get_active_partitions() if tp in self._partitions}
+        for stage in self.stages.values():
+            held = self._held(stage)
+            mine = {
+                tp for tp in open_ if self._partitions[tp].stage is stage and not self._is_full(self._partitions[tp])
+            }
+            if mine and held < HELD_BYTES:
+                fullest = max(mine, key=lambda tp: self._partitions[tp].bytes)
+                room |= mine if held < HELD_BYTES // 2 else {fullest}
         return room
+
+    def _held(self, stage: Stage) -> int:
+        return sum(s.bytes + s.bytes_in_flight for s in self._partitions.values() if s.stage is stage)
 
     def _is_full(self, state: _Partition) -> bool:
         return len(state.records) >= state.stage.block_events or state.bytes >= state.stage.batch_bytes
 
     def _has_waited(self, state: _Partition, now: float) -> bool:
         """Whether a batch that is not full is due. Behind much that is in flight it would only wait: let it grow."""
-        in_flight = sum(other.bytes_in_flight for other in self._partitions.values())
+        in_flight = sum(other.bytes_in_flight for other in self._partitions.values() if other.stage is state.stage)
         waited = now - state.gathered_since >= state.stage.block_seconds
         return bool(state.records) and waited and in_flight < BATCH_BYTES // 4
 
