@@ -9,32 +9,30 @@ whose thread is behind. ClickHouse down, slow or refusing means waiting, with ba
 """
 
 import logging
-import os
 import queue
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from clickhouse.client import connect
 from clickhouse.insert_settings import TOKEN_WINDOW, insert_settings
 from clickhouse.progress import Progress, read_progress, was_inserted_otherwise, write_progress
+from clickhouse.retry import fatal, first_line, insist
 from streams import blocks, metrics, topics
 from streams.blocks import Block, Header
-from streams.errors import Halt, SpendError, Unreachable
-from streams.kafka import reader, topic_ids, watermarks
+from streams.errors import Halt
+from streams.kafka import passes, reader, topic_ids, watermarks
 from streams.settings import Settings
 
 log = logging.getLogger("spendstream.sink")
 
 _WAITING_BYTES = 24 << 20  # of a partition's blocks, read ahead of its inserts; a paused one is fetched again at half
-_RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 _JOIN_SECONDS = 10.0  # given to inserts under way when their partitions are revoked
 _NO_TABLES = (60, 81)  # ClickHouse's UNKNOWN_TABLE and UNKNOWN_DATABASE
 _PAUSED_SECONDS = 60.0  # a process that was stopped for longer lets a fresh one take over
@@ -112,36 +110,21 @@ class PartitionSink:
     def _insert(self, block: Block, offset: int) -> bool:
         """Insert until ClickHouse has acknowledged it; False when the partition was revoked before."""
         token = f"{block.header.block_log_id}:{self.partition}:{offset}"
-        for attempt in range(1_000_000):
-            started = time.perf_counter()
-            try:
-                self._client.raw_insert(
-                    "usage",
-                    insert_block=block.value,
-                    fmt="ArrowStream",
-                    settings=insert_settings(bool(self._settings.clickhouse_cluster), token),
-                )
-                if attempt or offset <= self._behind:
-                    self._confirm(block)
-            except Unreachable:
-                raise
-            except (ClickHouseError, OSError) as exc:
-                pause = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
-                log.warning(
-                    "partition %d block %d: ClickHouse did not take it (%s); again in %g s, Kafka waits",
-                    self.partition,
-                    offset,
-                    _first_line(exc),
-                    pause,
-                )
+        settings = insert_settings(bool(self._settings.clickhouse_cluster), token)
+
+        def insert(attempt: int) -> bool:
+            if attempt:
                 metrics.INSERT_RETRIES.inc()
-                if self._revoked.wait(pause):
-                    return False
-                continue
+            started = time.perf_counter()
+            self._client.raw_insert("usage", insert_block=block.value, fmt="ArrowStream", settings=settings)
+            if attempt or offset <= self._behind:
+                self._confirm(block)
             metrics.INSERT_SECONDS.observe(time.perf_counter() - started)
             metrics.ROWS_INSERTED.labels(self.partition).inc(block.header.rows)
             return True
-        return False
+
+        what = f"partition {self.partition} block {offset}: ClickHouse did not take it"
+        return insist(what, insert, self._revoked) is not None
 
     def _confirm(self, block: Block) -> None:
         """After a repeated insert: are the rows there, save those that were past their retention?
@@ -176,7 +159,7 @@ class PartitionSink:
             write_progress(self._client, self._progress, datetime.now(UTC))
             self._written = self._progress
         except (ClickHouseError, OSError) as exc:
-            log.warning("partition %d: progress is not written (%s)", self.partition, _first_line(exc))
+            log.warning("partition %d: progress is not written (%s)", self.partition, first_line(exc))
         self._written_at = time.monotonic()
 
 
@@ -261,10 +244,11 @@ class Sink:
 
     def _read_progress(self, block_log_id: str, log_id: str, partition: int) -> tuple[Client, Progress, int] | None:
         """A client and a partition's progress, as soon as ClickHouse answers; None when asked to stop before."""
-        for attempt in range(1_000_000):
+
+        def ask(_: int) -> tuple[Client, Progress, int]:
+            client = connect(self._settings)
+            client.database = self._settings.clickhouse_database
             try:
-                client = connect(self._settings)
-                client.database = self._settings.clickhouse_database
                 progress, since = read_progress(client, block_log_id, log_id, partition)
                 if since is None:
                     if was_inserted_otherwise(client, block_log_id, log_id):
@@ -274,15 +258,13 @@ class Sink:
                         )
                     # written before the first insert, so that `since` counts from there
                     write_progress(client, progress, datetime.now(UTC))
-                return client, progress, since or 0
-            except (Unreachable, ClickHouseError, OSError) as exc:
+            except ClickHouseError as exc:
                 if getattr(exc, "code", None) in _NO_TABLES:
-                    raise Halt(f"{_first_line(exc)}: make the tables with `spendstream migrate up`") from exc
-                pause = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
-                log.warning("partition %d: %s; again in %g s", partition, _first_line(exc), pause)
-                if self._stopping.wait(pause):
-                    return None
-        return None
+                    raise Halt(f"{first_line(exc)}: make the tables with `spendstream migrate up`") from exc
+                raise
+            return client, progress, since or 0
+
+        return insist(f"partition {partition}: its progress is not read", ask, self._stopping)
 
     def _begin(self, progress: Progress, since: int, start: int, end: int) -> int:
         """The first block to insert; the halts of invariant 5."""
@@ -319,7 +301,7 @@ class Sink:
     def _hand_over(self, message: Message) -> None:
         error = message.error()
         if error is not None:
-            if error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+            if passes(error):
                 log.warning("Kafka: %s", error.str())
                 return
             raise Halt(f"spend.priced: {error.str()}")
@@ -344,17 +326,3 @@ class Sink:
             at = self._consumer.position([tp])[0].offset
             if end >= 0 and at >= 0:
                 metrics.SINK_LAG.labels(partition).set(end - at)
-
-
-def fatal(exc: BaseException) -> NoReturn:
-    """End the process at once: what is not covered by progress is inserted again by whoever goes on."""
-    if isinstance(exc, SpendError):
-        log.critical("%s", exc)
-    else:
-        log.critical("the sink failed", exc_info=exc)
-    logging.shutdown()
-    os._exit(getattr(exc, "exit_code", 1))
-
-
-def _first_line(exc: BaseException) -> str:
-    return (str(exc).strip() or type(exc).__name__).splitlines()[0][:300]

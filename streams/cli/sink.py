@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from clickhouse.copy_topics import Copier
 from clickhouse.sink import Sink
 from streams.kafka import wait_for_brokers
 from streams.log import setup_logging
@@ -17,7 +18,7 @@ def command(
         bool, typer.Option(help="With an empty database: begin at the first block left when earlier ones have expired.")
     ] = False,
 ) -> None:
-    """Insert priced blocks into ClickHouse, each exactly once.
+    """Insert priced blocks into ClickHouse, each exactly once; copy windows, alerts, budgets and deliveries.
 
     Start more than one and they share the partitions. While ClickHouse is down the sink waits and Kafka keeps the
     blocks. It serves /metrics, /health and /ready on SPEND_WEB_HOST:SPEND_SINK_WEB_PORT, and ends with status 3 rather
@@ -26,8 +27,15 @@ def command(
     conf = settings()
     setup_logging(conf)
     wait_for_brokers(conf)
-    sink = Sink(conf, from_earliest)
+    sink, copier = Sink(conf, from_earliest), Copier(conf)
     serve(conf.web_host, conf.sink_web_port, "SPEND_SINK_WEB_PORT", lambda: sink.ready)
+
+    def stop(*_: object) -> None:
+        copier.stop()
+        sink.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sink.stop())
+        signal.signal(number, stop)
+    copier.start()
     sink.run()
+    copier.join()
