@@ -2,13 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from schemas.priced import COSTS
 from streams.audit.compare import Tally
 from streams.audit.rollups import Rollup
-from streams.audit.tables import Unaudited
+from streams.audit.tables import Unaudited, dollars
+from streams.audit.windows import Windows
 from streams.oracle.price import PARTIAL, UNPRICED
 
 
@@ -52,6 +52,7 @@ class Report:
         newer: raw rows that came after the audit began to read.
         rollups: each rollup against all raw rows.
         kept_since: raw rows before this may have been dropped for their age, and are not compared with the rollups.
+        windows: what the stream kept against the raw rows; None where it was not looked at.
     """
 
     log_id: str
@@ -60,6 +61,7 @@ class Report:
     gone: dict[str, Unaudited]
     rollups: list[Rollup]
     kept_since: str
+    windows: Windows | None = None
 
     @property
     def tally(self) -> Tally:
@@ -91,6 +93,7 @@ class Report:
             or self.duplicated
             or any(p.pending or p.undecided for p in self.partitions)
             or any(r.differing or r.calls != r.raw_calls or r.costs != r.raw_costs for r in self.rollups)
+            or (self.windows is not None and not self.windows.ok)
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -170,14 +173,14 @@ class Report:
                 }
                 for r in self.rollups
             ],
+            **({"windows": self.windows.to_json()} if self.windows is not None else {}),
             "where": [
                 {"day": day, "provider": provider, "model": model, "what": what, "rows": rows}
                 for (day, provider, model, what), rows in tally.where.most_common(20)
             ],
-            "examples": [*tally.examples, *(example for r in self.rollups for example in r.examples)],
+            "examples": [
+                *tally.examples,
+                *(example for r in self.rollups for example in r.examples),
+                *(self.windows.examples if self.windows is not None else ()),
+            ],
         }
-
-
-def dollars(picos: int) -> str:
-    """Picodollars as US dollars with twelve decimals."""
-    return f"{Decimal(picos).scaleb(-12):.12f}"

@@ -14,6 +14,7 @@ from streams.audit.compare import compare
 from streams.audit.report import Partition, Report
 from streams.audit.rollups import ROLLUPS, compare_rollup
 from streams.audit.tables import Tables
+from streams.audit.windows import compare_windows
 from streams.blocks import Header
 from streams.kafka import read_range, reader, topic_ids, watermarks
 from streams.oracle.decode import Decoder
@@ -35,7 +36,7 @@ def audit(settings: Settings, table: RateTable, writers: WriterSchemas, wait_sec
         settings: the settings.
         table: the rates in force.
         writers: the schemas of the wire.
-        wait_seconds: how long to wait for the sink to insert what the log held.
+        wait_seconds: how long to wait for the sink to insert what the log held, and then for windows behind it.
         tell: is told of the progress.
 
     Raises:
@@ -71,6 +72,7 @@ def audit(settings: Settings, table: RateTable, writers: WriterSchemas, wait_sec
             one.compare_decisions(consumer)
             done += partition.end - partition.start
         tell("records", total, total)
+        worker_ran = _has_held_records(consumer, topics.TOTALS, topics.WINDOWS)
     finally:
         consumer.close()
     rollups = []
@@ -78,6 +80,14 @@ def audit(settings: Settings, table: RateTable, writers: WriterSchemas, wait_sec
         tell("rollups", number, len(ROLLUPS))
         rollups.append(compare_rollup(tables, name, since))
     tell("rollups", len(ROLLUPS), len(ROLLUPS))
+    windows = compare_windows(
+        tables,
+        log_id,
+        settings,
+        worker_ran=worker_ran,
+        wait_seconds=wait_seconds,
+        tell=lambda done, of: tell("windows", done, of),
+    )
     return Report(
         log_id=log_id,
         price_version=table.version,
@@ -85,6 +95,7 @@ def audit(settings: Settings, table: RateTable, writers: WriterSchemas, wait_sec
         gone=tables.other_logs(log_id),
         rollups=rollups,
         kept_since=since.isoformat(),
+        windows=windows,
     )
 
 
@@ -169,6 +180,17 @@ class _PartitionAudit:
             one, other = (np.concatenate([np.empty(0, np.int64), *some.get(reason, [])]) for some in (ours, said))
             differing = np.setxor1d(one, other)
             self.partition.undecided += int(((differing >= low) & (differing < high)).sum())
+
+
+def _has_held_records(consumer: Consumer, *names: str) -> bool:
+    """Whether a record was ever written to one of these topics, as far as they exist."""
+    found = consumer.list_topics(timeout=10).topics
+    return any(
+        watermarks(consumer, name, partition)[1] > 0
+        for name in names
+        if name in found
+        for partition in found[name].partitions
+    )
 
 
 def _headers(consumer: Consumer, log_id: str, partition: int) -> Iterator[Header]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -138,6 +139,11 @@ def picos(dollars: str) -> int:
     whole, _, fraction = dollars.lstrip("-").partition(".")
     amount = int(whole) * 10**12 + int((fraction + "0" * 12)[:12])
     return -amount if dollars.startswith("-") else amount
+
+
+def dollars(picos: int) -> str:
+    """Picodollars as US dollars with twelve decimals."""
+    return f"{Decimal(picos).scaleb(-12):.12f}"
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:

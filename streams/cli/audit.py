@@ -12,22 +12,28 @@ from rich.table import Table
 from schemas.registry import writer_schemas
 from streams.audit import Report, audit
 from streams.audit.compare import Tally
-from streams.audit.report import dollars
+from streams.audit.tables import dollars
+from streams.audit.windows import Windows
 from streams.kafka import wait_for_brokers
 from streams.rates_feed import rates_in_force
 from streams.settings import settings
 
+_LEVELS = {"day": "days", "quarter_hour": "quarters", "minute": "minutes"}
+
 
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="JSON for machines; money as strings of US dollars.")] = False,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for the sink to insert what the log holds.")] = 30.0,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for the sink to insert what the log holds, and for windows behind.")
+    ] = 30.0,
 ) -> None:
     """Prove that nothing was lost, doubled or priced wrongly.
 
     Reads all of spend.usage again, one event at a time, with code of its own: it shares with the pipeline the schemas
     and which rate applies to a call, not how events are read, judged, split into buckets, multiplied or rounded.
     Compares what must be there with the raw rows, event by event and to the last digit, and the raw rows with the
-    rollups. Ends with 0 when everything is equal, with 1 when anything differs or is not inserted.
+    rollups and with the windows that the stream kept. Ends with 0 when everything is equal, with 1 when anything
+    differs or is not inserted.
 
     Rows that were priced under an earlier version of the rates keep their price: they are counted, and are no
     difference. Raw rows whose log is gone (an embedded broker that started empty, records that expired) are checked
@@ -38,7 +44,7 @@ def command(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        tasks = {what: progress.add_task(f"auditing {what}", total=None) for what in ("records", "rollups")}
+        tasks = {what: progress.add_task(f"auditing {what}", total=None) for what in ("records", "rollups", "windows")}
 
         def tell(what: str, done: int, of: int) -> None:
             progress.update(tasks[what], completed=done, total=of)
@@ -98,6 +104,8 @@ def _notes(report: Report) -> list[str]:
             f"{rollup['table']}: {rollup['calls']:,} calls, {rollup['cost']} USD; "
             f"raw rows {rollup['raw_calls']:,}, {rollup['raw_cost']} USD: {same}"
         )
+    if report.windows is not None:
+        lines += _windows(report.windows)
     if found["dead_letters_by_reason"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["dead_letters_by_reason"].items())
         lines.append(f"dead letters: {reasons}")
@@ -118,4 +126,20 @@ def _notes(report: Report) -> list[str]:
     before = sum(p.before.rows for p in report.partitions if p.before is not None)
     if before:
         lines.append(f"{before:,} rows are of records that expired from the log: checked against the rollups only")
+    return lines
+
+
+def _windows(windows: Windows) -> list[str]:
+    """What the windows are, a line each."""
+    if windows.note:
+        return [windows.note]
+    found = windows.to_json()
+    counts = ", ".join(f"{found['levels'][level]['windows']:,} {name}" for level, name in _LEVELS.items())
+    same = f"{found['differing']:,} differ from" if found["differing"] else "equal"
+    lines = [f"windows: {found['dimensions']} dimensions, {counts}: {same} their raw rows"]
+    if found["changing"]:
+        lines.append(f"windows: {found['changing']:,} changed while they were compared, and are left out")
+    if found["totals_only"]:
+        names = ", ".join(found["totals_only"])
+        lines.append(f"windows: {names}: more members than SPEND_MEMBERS, so their totals are compared")
     return lines
