@@ -44,9 +44,10 @@ def new_merging(settings: Settings, partition: int, sources: int) -> Merging:
     watched = tuple(settings.anomaly_dimensions.split(","))
     return Merging(
         windows,
-        tuple(Closing(detector.window_seconds, watched) for detector in DETECTORS),
+        tuple(Closing(detector.window_seconds) for detector in DETECTORS),
         tuple(Watch(detector, settings.anomaly_members // share, settings.alerts_per_hour) for detector in DETECTORS),
         sources,
+        watched,
     )
 
 

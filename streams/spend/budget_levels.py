@@ -14,6 +14,9 @@ from streams.spend.budget_crossing import EPOCH, MINUTE, Crossing, Spend, crossi
 from streams.spend.budget_period import BudgetPeriod
 from streams.spend.money import percent
 
+REVISION = 10**8
+"""A revision's number is so often its count, and the crossing's minutes since the epoch."""
+
 Word = Literal["opened", "escalated", "revised", "retracted", "resolved"]
 State = Literal["open", "retracted", "resolved"]
 Reason = Literal["spend", "terms", "period", "removed"]
@@ -91,7 +94,7 @@ class Change:
 
         The count alone would give two different revisions one id when a crash lies between them.
         """
-        return self.revision * 10**8 + (self.crossed_at - EPOCH) // MINUTE
+        return self.revision * REVISION + (self.crossed_at - EPOCH) // MINUTE
 
     @property
     def id(self) -> str:
@@ -186,7 +189,7 @@ def evaluate(
             if same_level and total * 100 < level * before.limit:
                 incident = replace(incident, state="retracted")
                 tell("retracted", incident, "spend")
-            else:
+            elif incident.state == "open":
                 incident = replace(incident, state="resolved")
                 tell("resolved", incident, "terms")
         if incident is not None:

@@ -25,6 +25,19 @@ SPENT = pl.Schema(
 _KEY = ("dimension", "member", "window")
 
 
+def spent(deltas: pl.DataFrame, seconds: int, dimensions: tuple[str, ...]) -> pl.DataFrame:
+    """Spend of those dimensions' members by window, schema `SPENT`, of rows of spend.totals (`totals.SCHEMA`)."""
+    rows = deltas.filter(pl.col("dimension").is_in(dimensions)).select(
+        "dimension",
+        "member",
+        (pl.col("minute") // seconds).alias("window"),
+        "cost_total",
+        pl.sum_horizontal(_TOKENS).alias("tokens"),
+        "calls",
+    )
+    return _sum([rows])
+
+
 @dataclass
 class Closing:
     """Members' spend in the windows that are still open. Frames have the schema `SPENT`.
@@ -33,21 +46,13 @@ class Closing:
     """
 
     seconds: int
-    dimensions: tuple[str, ...]
     through: int = -1
     open: pl.DataFrame = field(default_factory=SPENT.to_frame)
 
-    def add(self, deltas: pl.DataFrame) -> None:
-        """Take in rows of spend.totals (schema `totals.SCHEMA`); what belongs to a closed window is left out."""
-        rows = deltas.filter(pl.col("dimension").is_in(self.dimensions)).select(
-            "dimension",
-            "member",
-            (pl.col("minute") // self.seconds).alias("window"),
-            "cost_total",
-            pl.sum_horizontal(_TOKENS).alias("tokens"),
-            "calls",
-        )
-        self.open = _sum([self.open, rows.filter(pl.col("window") > self.through)])
+    def add(self, rows: pl.DataFrame, seconds: int) -> None:
+        """Take in spend of windows so many seconds wide, which divide this one's; what has closed is left out."""
+        wider = rows.with_columns(pl.col("window") * seconds // self.seconds)
+        self.open = _sum([self.open, wider.filter(pl.col("window") > self.through)])
 
     def is_due(self, watermark: int) -> bool:
         """Whether the watermark (seconds since 1970) closes anything."""

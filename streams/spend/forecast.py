@@ -127,11 +127,12 @@ def seconds_to_breach(path: Sequence[int], spent: int, limit: int, seconds_left_
     return None
 
 
-def backtest(daily: Sequence[int], days: int = 30, warm: int = 28) -> Coverage:
+def backtest(daily: Sequence[int], days: int = 30, warm: int = 28, left: range | None = None) -> Coverage:
     """Forecast past periods of `days` from each of their days, knowing only what was known, and compare.
 
     Args:
         daily: picodollars a day, oldest first; periods follow each other from day `warm` on.
+        left: days of the period that are left, of the forecasts that count; all of them when left out.
 
     Raises:
         ValueError: fewer than `warm` + `days` days.
@@ -143,6 +144,8 @@ def backtest(daily: Sequence[int], days: int = 30, warm: int = 28) -> Coverage:
     for start in range(warm, len(daily) - days + 1, days):
         actual = sum(daily[start : start + days])
         for now in range(start, start + days):
+            if left is not None and start + days - now not in left:
+                continue
             made = forecast(learn(daily[:now], start + days - now), sum(daily[start:now]))
             total += 1
             half += actual <= made.p50[-1]

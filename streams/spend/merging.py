@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from streams.spend.anomaly import Finding
-from streams.spend.closing import Closing
+from streams.spend.closing import Closing, spent
 from streams.spend.watch import Watch
 from streams.spend.windows import KEY, LEVELS, WINDOW, Place, Windows
 
@@ -53,7 +53,7 @@ class Merged:
 
 @dataclass
 class Merging:
-    """The state of one partition.
+    """The state of one partition. `closings`, the narrowest first, go with `watches`.
 
     `ahead` names chunks (level, number) that were saved with more blocks in them than the rest, because their saver
     died half-way: by source partition, the last block in them.
@@ -63,6 +63,7 @@ class Merging:
     closings: tuple[Closing, ...]
     watches: tuple[Watch, ...]
     partitions: int  # of spend.usage
+    watched: tuple[str, ...]  # dimensions
     sources: dict[int, Source] = field(default_factory=dict)
     watermark: int = 0
     position: int = 0  # offset of the next message
@@ -81,8 +82,10 @@ class Merging:
             if message.deltas.height:
                 rows.setdefault(self._held(message), []).append(message.deltas)
                 if message.source.block > self.closings_ahead.get(message.partition, -1):
+                    width = self.closings[0].seconds
+                    rows_spent = spent(message.deltas, width, self.watched)
                     for closing in self.closings:
-                        closing.add(message.deltas)
+                        closing.add(rows_spent, width)
             self.watermark = max(self.watermark, self._lowest())
             for closing, watch in zip(self.closings, self.watches, strict=True):
                 if closing.is_due(self.watermark):

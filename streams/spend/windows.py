@@ -84,16 +84,15 @@ class Windows:
             watermark: with them; windows further behind it than their level is kept are let go of anyway.
             held: chunks that these deltas are in already.
         """
-        capped = self._within_cap(deltas)
-        minutes = capped["minute"]
-        starts = {MINUTE: minutes, QUARTER_HOUR: minutes // 900 * 900, DAY: self._midnight_of(minutes)}
+        minutes = self._within_cap(deltas).rename({"minute": "start"})
+        quarters = _sums([minutes.with_columns(pl.col("start") // 900 * 900)])
+        days = quarters.with_columns(self._midnights_of(quarters["start"]))
         touched = {}
-        for level in LEVELS:
-            rows = capped.select("dimension", "member", starts[level].alias("start"), *MEASURES)
+        for level, frame in {MINUTE: minutes, QUARTER_HOUR: quarters, DAY: days}.items():
             kept = self.retention.of(level)
             late = (pl.col("start") < before - kept) & (pl.col("dimension") == GLOBAL)
-            self.frozen[level] += int(rows.filter(late)["calls"].sum())
-            rows = rows.filter(pl.col("start") >= watermark - kept)
+            self.frozen[level] += int(frame.filter(late)["calls"].sum())
+            rows = frame.filter(pl.col("start") >= watermark - kept)
             if stretches := [at for name, at in held if name == level]:
                 rows = rows.filter(~(pl.col("start") // _STRETCH[level]).is_in(stretches))
             touched[level] = self._add(level, rows, version)
@@ -144,8 +143,8 @@ class Windows:
         renamed = pl.when(is_over).then(pl.lit(other(self.partition))).otherwise("member")
         return marked.with_columns(member=renamed).drop("over")
 
-    def _midnight_of(self, minutes: pl.Series) -> pl.Series:
-        quarters = (minutes // 900 * 900).rename("quarter")
+    def _midnights_of(self, quarters: pl.Series) -> pl.Series:
+        """The start of the local day of each quarter of an hour."""
         known = quarters.unique()
         for quarter in known.to_list():
             if quarter not in self._midnights:
@@ -160,9 +159,12 @@ class Windows:
         touched = (new["start"] // stretch).unique().to_list()
         chunks = self.chunks[level]
         before = [chunks[at].frame for at in touched if at in chunks]
-        sums = [pl.col(name).sum() for name in MEASURES]
-        merged = pl.concat([*before, new]).group_by(KEY).agg(*sums, pl.col("version").max())
+        merged = _sums([*before, new], pl.col("version").max())
         placed = merged.with_columns(at=pl.col("start") // stretch)
         for (at,), frame in placed.partition_by("at", as_dict=True, include_key=False).items():
             chunks[int(at)] = Chunk(frame)
         return merged.join(new.select(KEY).unique(), on=KEY, how="semi")
+
+
+def _sums(frames: list[pl.DataFrame], *more: pl.Expr) -> pl.DataFrame:
+    return pl.concat(frames).group_by(KEY).agg(*(pl.col(name).sum() for name in MEASURES), *more)
