@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import polars as pl
 from confluent_kafka import Consumer
@@ -23,7 +23,7 @@ from streams.errors import Halt
 from streams.kafka import reader, topic_ids, watermarks
 from streams.planned import PlannedFeed, is_planned
 from streams.publishing import OrderedProducer, end_process
-from streams.raise_alerts import Alarms
+from streams.raise_alerts import Alarms, crossings
 from streams.settings import Settings
 from streams.spend.alert import Alert, Completeness, Origin
 from streams.spend.budget_book import BudgetBook
@@ -97,7 +97,8 @@ class MergeStage:
         settings = self._settings
         found = topic_ids(settings, topics.USAGE, topics.PRICED, topics.TOTALS, topics.STATE, topics.ALERTS)
         ids = (found[topics.USAGE], found[topics.PRICED], found[topics.TOTALS])
-        published = set(alerts.published(settings))
+        told = [each.alert for each in alerts.read(settings)]
+        published, crossed = {alert.id for alert in told}, crossings(alert.document for alert in told)
         earlier = Earlier(settings, ids[0])
         consumer = reader(settings)
         try:
@@ -105,8 +106,9 @@ class MergeStage:
                 began = time.monotonic()
                 merging = new_merging(settings, number, self._producer.partitions(topics.USAGE))
                 book = new_book(settings, number, self._producer.partitions(topics.TOTALS))
-                alarms = Alarms(book.zone, published, Reasons(settings, ids[0], merging), self._is_planned)
+                alarms = Alarms(book.zone, published, crossed, Reasons(settings, ids[0], merging), self._is_planned)
                 saved = WindowsLog(number)
+                saved.claim(self._producer)
                 summary = saved.load(consumer, merging, ids)
                 book.base = earlier.days(number, self._producer.partitions(topics.TOTALS))
                 published |= earlier.alerts
@@ -114,7 +116,8 @@ class MergeStage:
                     book.put_back(summary["book"])
                     alarms.trends_told = summary["trends_told"]
                 self._refuse_gap(consumer, number, merging.position)
-                self._parts[number] = _Partition(number, ids, saved, merging, book, alarms)
+                part = self._parts[number] = _Partition(number, ids, saved, merging, book, alarms)
+                saved.save_summary(self._producer, merging, ids, _kept(part))
                 log.info(
                     "spend.totals partition %d: next offset %d, %d members, in %.1f s",
                     number,
@@ -172,6 +175,7 @@ class MergeStage:
         part.budgets = budgets
         part.statuses |= part.book.all_keys()
         self._tell(part, part.alarms.of_budgets(changes, names, self._origin(part)))
+        part.saved_at = 0.0  # since when these terms stand must not be forgotten
         for budget_id, member in before:
             if budget_id in gone:
                 self._producer.send(
@@ -206,12 +210,13 @@ class MergeStage:
             if part.number == min(self._parts):
                 stalls = self._totals_stage.stalled()
                 self._tell(part, part.alarms.of_stalls(stalls, part.merging.watermark, self._origin(part)))
-            self._publish(part)
             if time.monotonic() - part.saved_at >= CHECKPOINT_SECONDS:
                 self._save(part)
+            else:
+                self._publish(part)
 
-    def _publish(self, part: _Partition) -> None:
-        if time.monotonic() - part.published_at < _PUBLISH_SECONDS:
+    def _publish(self, part: _Partition, at_once: bool = False) -> None:
+        if time.monotonic() - part.published_at < _PUBLISH_SECONDS and not at_once:
             return
         part.published_at = time.monotonic()
         for key, status in part.book.statuses(part.statuses, part.merging.watermark):
@@ -226,10 +231,12 @@ class MergeStage:
         _observe(part)
 
     def _save(self, part: _Partition) -> None:
+        # what is saved is not merged again: everything that follows from it must be there before
+        self._publish(part, at_once=True)
+        self._producer.flush()
         part.saved_at = time.monotonic()
         with metrics.CHECKPOINT_SECONDS.time():
-            more = {"book": part.book.dump(), "trends_told": part.alarms.trends_told}
-            part.saved.save(self._producer, part.merging, part.ids, more)
+            part.saved.save(self._producer, part.merging, part.ids, _kept(part))
 
     def _is_planned(self, dimension: str, member: str, at: object) -> bool:
         return is_planned(self._planned.table, dimension, member, at)  # type: ignore[arg-type]
@@ -237,6 +244,11 @@ class MergeStage:
     def fatal(self, exc: BaseException) -> NoReturn:
         """End the process at once: what is not saved is merged again by whoever goes on."""
         end_process(log, "the windows agent", exc)
+
+
+def _kept(part: _Partition) -> dict[str, Any]:
+    """What the summary holds besides."""
+    return {"book": part.book.dump(), "trends_told": part.alarms.trends_told}
 
 
 def _messages(records: list[Record], part: _Partition) -> Iterable[Message]:

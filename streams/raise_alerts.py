@@ -8,6 +8,7 @@ again after a crash would be harmless, and knowing the ids that are there makes 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -34,10 +35,12 @@ IsPlanned = Callable[[str, str, datetime], bool]
 
 @dataclass
 class Alarms:
-    """A partition's alerts. `published` holds the ids that are on the topic."""
+    """A partition's alerts. `published` holds the ids that are on the topic, `crossed` when each budget incident on it
+    was last said to have been crossed."""
 
     zone: ZoneInfo
     published: set[str]
+    crossed: dict[str, datetime]
     explain: Explain
     is_planned: IsPlanned
     trends_told: int = 0  # local midnight, seconds, up to which trends were looked for
@@ -57,8 +60,13 @@ class Alarms:
         self._names |= budgets
         for change in changes:
             told = self._of_budget(change, self._names[change.budget_id], origin)
-            if told.id in self.published and change.what in ("opened", _ESCALATED):
+            if change.what in ("opened", _ESCALATED) and told.id in self.published:
+                said = self.crossed.get(change.incident)
+                if said is None or not change.contradicts(said):
+                    continue  # the same thing again, after a crash
                 told = self._of_budget(change.as_revision(), self._names[change.budget_id], origin)
+            if change.what not in ("retracted", "resolved"):
+                self.crossed[change.incident] = change.crossed_at
             yield told
 
     def of_anomalies(self, found: Iterable[tuple[str, str, Finding]], origin: Origin) -> Iterator[Alert]:
@@ -133,6 +141,15 @@ class Alarms:
         if change.what == "revised":
             return alert.budget_revised(origin, change.at, level, change.number)
         return alert.budget_opened(origin, change.at, level, escalated=change.what == _ESCALATED, again=change.again)
+
+
+def crossings(documents: Iterable[Mapping[str, Any]]) -> dict[str, datetime]:
+    """When each budget incident was last said to have been crossed, of alerts in the order of their publication."""
+    return {
+        document["data"]["incident"]: datetime.fromisoformat(document["data"]["crossed_at"])
+        for document in documents
+        if document["type"] in ("spend.budget.warning", "spend.budget.exceeded")
+    }
 
 
 def _daily(frames: Mapping[int, pl.DataFrame], days: list[int]) -> Iterator[tuple[str, str, list[int]]]:

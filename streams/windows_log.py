@@ -4,8 +4,10 @@ A partition's state is saved in parts, each a record: chunks of windows, the det
 still open, and last the summary, which holds the position in spend.totals to go on at. A part says which blocks are in
 it, so one that is newer than the summary, because its saver died half-way, is known as such and takes no block twice.
 
-Keys are `windows/<epoch>/<part>`. Whoever takes a partition over writes under the next epoch, and of each part the
-highest epoch counts: a worker that was paused and wakes up can write, but nobody will read it.
+Keys are `windows/<epoch>/<part>`, and of each part the highest epoch counts. Whoever takes a partition over claims it
+with a record, whose offset is the epoch: no two owners share one. Then he reads, and before anything else he writes the
+summary that he found under his epoch. So a worker that was paused and wakes up can write, but its summary is never read
+again, and a part of its is at most ahead of the summary that counts.
 """
 
 import json
@@ -23,7 +25,7 @@ from streams.kafka import read_range, watermarks
 from streams.publishing import OrderedProducer
 from streams.spend import anomaly
 from streams.spend.closing import SPENT
-from streams.spend.merging import Merging, Source
+from streams.spend.merging import CLOSING, Merging, Source
 from streams.spend.watch import Watch
 from streams.spend.windows import LEVELS, WINDOW
 from streams.totals import from_batch, to_batch
@@ -44,6 +46,12 @@ class WindowsLog:
     kept: dict[str, int] = field(default_factory=dict)
     saved_watched: dict[int, int] = field(default_factory=dict)  # of a detector, the window through which it was saved
 
+    def claim(self, producer: OrderedProducer) -> None:
+        """Make the partition one's own; to be called before `load`."""
+        offset = producer.send(topics.STATE, b"1", key=b"claim", partition=self.partition)
+        producer.flush()
+        [self.epoch] = offset
+
     def load(self, consumer: Consumer, merging: Merging, ids: tuple[str, str, str]) -> dict[str, Any] | None:
         """Fill `merging` with what was saved.
 
@@ -56,7 +64,6 @@ class WindowsLog:
             The summary; None when nothing was saved of these logs.
         """
         parts = self._read(consumer)
-        self.epoch = max(self.kept.values(), default=0) + 1
         found = parts.pop(_SUMMARY, None)
         summary = json.loads(found[1]) if found is not None else None
         if summary is None or tuple(summary["ids"]) != ids:
@@ -82,6 +89,19 @@ class WindowsLog:
                 producer.flush()
                 under_way = 0
         producer.flush()
+        self.save_summary(producer, merging, ids, more)
+        for level in LEVELS:
+            for at in merging.windows.expired[level]:
+                if (part := f"{level}/{at}") in self.kept:
+                    self._forget(producer, part, self.kept.pop(part))
+            merging.windows.expired[level].clear()
+            for chunk in merging.windows.chunks[level].values():
+                chunk.dirty = False
+
+    def save_summary(
+        self, producer: OrderedProducer, merging: Merging, ids: tuple[str, str, str], more: dict[str, Any]
+    ) -> None:
+        """Write where to go on; of nothing that has changed since the parts were saved."""
         summary = {
             "format": FORMAT,
             "ids": ids,
@@ -92,13 +112,6 @@ class WindowsLog:
         }
         self._send(producer, _SUMMARY, json.dumps(summary).encode(), {})
         producer.flush()
-        for level in LEVELS:
-            for at in merging.windows.expired[level]:
-                if (part := f"{level}/{at}") in self.kept:
-                    self._forget(producer, part, self.kept.pop(part))
-            merging.windows.expired[level].clear()
-            for chunk in merging.windows.chunks[level].values():
-                chunk.dirty = False
 
     def _send(self, producer: OrderedProducer, part: str, value: bytes, header: dict[str, Any]) -> None:
         producer.send(
@@ -140,18 +153,19 @@ class WindowsLog:
         is_ahead = any(block > merging.sources.get(p, Source()).block for p, block in applied.items())
         if kind in LEVELS:
             merging.windows.put_back(kind, int(at), from_batch(batch, WINDOW))
-            if is_ahead:
-                merging.ahead[kind, int(at)] = applied
-        elif kind == "closing":
+            # a chunk that is ahead must not depend on whose it is: a paused owner may write it once more, from before
+            merging.windows.chunks[kind][int(at)].dirty = is_ahead
+        elif kind == CLOSING:
             closing = next(c for c in merging.closings if c.seconds == int(at))
             closing.open = from_batch(batch, SPENT)
             closing.through = int(batch.schema.metadata[b"through"])
-            if is_ahead:
-                merging.closings_ahead = applied
         elif kind == "watch":
             watch = next(w for w in merging.watches if w.detector.window_seconds == int(at))
             members = zip(batch.column("dimension").to_pylist(), batch.column("member").to_pylist(), strict=True)
             watch.put_back(list(members), anomaly.load(batch.column("state").to_pylist()))
+            watch.hour, watch.told = (int(batch.schema.metadata[name]) for name in (b"hour", b"told"))
+        if is_ahead:
+            merging.ahead[kind, int(at)] = applied
 
 
 def _key(epoch: int, part: str) -> bytes:
@@ -167,10 +181,11 @@ def _changed(merging: Merging, saved: dict[int, int]) -> Iterator[tuple[str, dic
     for closing, watch in zip(merging.closings, merging.watches, strict=True):
         if closing.through != saved.get(closing.seconds):
             saved[closing.seconds] = closing.through
-            yield f"watch/{closing.seconds}", merging.blocks_of(), _states(watch)
+            yield f"watch/{closing.seconds}", merging.blocks_of(("watch", closing.seconds)), _states(watch)
     for closing in merging.closings:
         batch = to_batch(closing.open).replace_schema_metadata({"through": str(closing.through)})
-        yield f"closing/{closing.seconds}", merging.blocks_of(), blocks.write(batch)
+        place = (CLOSING, closing.seconds)
+        yield f"{CLOSING}/{closing.seconds}", merging.blocks_of(place), blocks.write(batch)
 
 
 def _states(watch: Watch) -> bytes:
@@ -179,4 +194,5 @@ def _states(watch: Watch) -> bytes:
         "member": pa.array([member for _, member in watch.members], pa.string()),
         "state": pa.array(anomaly.dump(watch.states), pa.binary()),
     }
-    return blocks.write(pa.RecordBatch.from_pydict(columns))
+    told = {"hour": str(watch.hour), "told": str(watch.told)}
+    return blocks.write(pa.RecordBatch.from_pydict(columns).replace_schema_metadata(told))

@@ -74,9 +74,8 @@ def list_budgets(as_json: AsJson = False) -> None:
     table.add_column("state", no_wrap=True)
     table.add_column("begins anew", no_wrap=True)
     for budget in sorted(budgets.values(), key=lambda budget: budget.name.casefold()):
-        statuses: list[BudgetStatus | None] = [*standing[budget.id]]
-        for status in statuses or [None]:
-            table.add_row(*_row(budget, status, ZoneInfo(conf.timezone)))
+        for row in rows_of(budget, standing[budget.id], ZoneInfo(conf.timezone)):
+            table.add_row(*row)
     Console().print(table)
 
 
@@ -167,6 +166,12 @@ def _standing(conf: Settings, budgets: dict[str, Budget]) -> dict[str, list[Budg
         if status.budget_id in budgets:
             found[status.budget_id].append(as_read(status, budgets[status.budget_id], now, zone))
     return {key: sorted(each, key=lambda status: (-status.spent_picos, status.member)) for key, each in found.items()}
+
+
+def rows_of(budget: Budget, statuses: list[BudgetStatus], zone: ZoneInfo) -> list[tuple[str, ...]]:
+    """The rows of a budget in a table: budget, spent, state, begins anew."""
+    found: list[BudgetStatus | None] = [*statuses]
+    return [_row(budget, status, zone) for status in found or [None]]
 
 
 def _row(budget: Budget, status: BudgetStatus | None, zone: ZoneInfo) -> tuple[str, ...]:

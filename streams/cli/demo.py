@@ -2,9 +2,11 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 from rich import box
@@ -14,30 +16,36 @@ from rich.table import Table
 
 from clickhouse.client import connect
 from schemas.registry import write_prefix, writer_schemas
+from streams import story
 from streams.audit import audit
+from streams.budgets import publish
 from streams.cli import audit as audit_command
 from streams.cli import report as report_command
 from streams.errors import Halt
 from streams.producer import UsageProducer
 from streams.rates_feed import rates_in_force
+from streams.sample.budgets import sample_budgets
 from streams.sample.generator import Sample, Truth, generate
 from streams.sample.kinds import KINDS
 from streams.settings import Settings, settings
+from streams.spend.budget import Budget
 from streams.supervisor import Stack, on_free_ports
 
 SAMPLE_RATES = Path(__file__).parents[1] / "sample" / "rates.yaml"  # the invented company's own
 _PATIENCE_SECONDS = 120.0  # without progress
+_SETTINGS = {"partitions": 2}  # five weeks in half a minute: detectors judge every five minutes of each partition
 
 
 def command(
-    events: Annotated[int, typer.Option(min=1_000, help="Events to be counted; faults come on top.")] = 250_000,
+    events: Annotated[int, typer.Option(min=1_000, help="Events to be counted; faults come on top.")] = 200_000,
     seed: Annotated[int, typer.Option(help="Another seed, other traffic of the same company.")] = 1,
 ) -> None:
     """Send five weeks of an invented company's traffic through the whole pipeline, show what was spent, and prove it.
 
     Starts the embedded stack on free ports and a fresh folder (SPEND_STATE_DIR/demo), sends sample traffic with all
     that real life includes, waits until all of it is in ClickHouse, prints what became of each kind of record, the
-    report and the audit, and stops the stack. Exits with 0 when every record is accounted for to the last digit.
+    budgets and alerts, the report and the audit, and stops the stack. Exits with 0 when every record is accounted for,
+    to the last digit.
     """
     console = Console()
     base = settings()
@@ -47,17 +55,25 @@ def command(
     with (
         Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()) as progress,
         Stack(
-            on_free_ports(base.model_copy(update={"state_dir": folder, "rates_file": base.rates_file or SAMPLE_RATES})),
+            on_free_ports(
+                base.model_copy(
+                    update={"state_dir": folder, **_SETTINGS, "rates_file": base.rates_file or SAMPLE_RATES}
+                )
+            ),
             tell=lambda line: progress.console.print(f"[dim]{line}[/dim]"),
         ) as stack,
     ):
         conf = stack.settings
-        bars = {what: progress.add_task(what, total=None) for what in ("sent to Kafka", "in ClickHouse")}
-        sample = generate(seed=seed, end=datetime.now(UTC), events=events)
-        for bar in bars.values():
-            progress.update(bar, total=sample.truth.records)
+        bars = {what: progress.add_task(what, total=None) for what in ("sent to Kafka", "in ClickHouse", "in windows")}
+        now = datetime.now(UTC)
+        sample = generate(seed=seed, end=now, events=events)
+        for what, bar in bars.items():
+            progress.update(bar, total=sample.truth.events if what == "in windows" else sample.truth.records)
+        budgets = [Budget.model_validate(said) for said in sample_budgets(sample, now, ZoneInfo(conf.timezone))]
+        publish(conf, {budget.id: budget for budget in budgets})
         _send(conf, sample, progress, bars["sent to Kafka"])
-        _await_rows(conf, stack, sample.truth.records, progress, bars["in ClickHouse"])
+        _await(stack, lambda: _rows_covered(conf), sample.truth.records, progress, bars["in ClickHouse"])
+        _await(stack, lambda: _calls_in_windows(conf), sample.truth.events, progress, bars["in windows"])
         took = time.monotonic() - started
         auditing = progress.add_task("audited", total=sample.truth.records)
         report = audit(
@@ -69,6 +85,7 @@ def command(
         )
         progress.stop()
         all_there = _summary(conf, sample.truth, console)
+        story.show(conf, sample.truth.story, console)
         report_command.show(conf, console, datetime.now(UTC), top=5)
         audit_command.show(report, console)
     console.print(f"\n{sample.truth.records:,} records in {took:.0f} s, with the start of the stack.", highlight=False)
@@ -83,26 +100,41 @@ def _send(conf: Settings, sample: Sample, progress: Progress, bar: TaskID) -> No
             progress.advance(bar, len(keys))
 
 
-def _await_rows(conf: Settings, stack: Stack, records: int, progress: Progress, bar: TaskID) -> None:
-    """Wait until the sink's progress covers every record.
+def _await(stack: Stack, count: Callable[[], int], target: int, progress: Progress, bar: TaskID) -> None:
+    """Wait until the count has come to the target.
 
     Raises:
         SpendError: a part of the stack ended.
         Halt: nothing moves.
     """
-    client = connect(conf)
-    covered, moved = 0, time.monotonic()
-    while covered < records:
+    counted, moved = 0, time.monotonic()
+    while counted < target:
         stack.check()
-        rows = client.query(f"SELECT sum(mark + 1) FROM {conf.clickhouse_database}.progress FINAL").result_rows
-        if rows[0][0] > covered:
-            covered, moved = rows[0][0], time.monotonic()
+        found = count()
+        if found > counted:
+            counted, moved = found, time.monotonic()
         elif time.monotonic() - moved > _PATIENCE_SECONDS:
-            raise Halt(
-                f"{records - covered} records do not arrive in ClickHouse; the logs are in {conf.state_dir / 'logs'}"
-            )
-        progress.update(bar, completed=covered)
+            logs = stack.settings.state_dir / "logs"
+            raise Halt(f"{target - counted:,} of {target:,} do not arrive in ClickHouse; the logs are in {logs}")
+        progress.update(bar, completed=counted)
         time.sleep(0.2)
+
+
+def _rows_covered(conf: Settings) -> int:
+    """Records that the sink's progress covers."""
+    return _number(conf, "SELECT sum(mark + 1) FROM progress FINAL")
+
+
+def _calls_in_windows(conf: Settings) -> int:
+    """Calls in the days and quarters of an hour that the stream keeps, the fewer of the two."""
+    levels = [f"sumIf(calls, level = '{level}')" for level in ("day", "quarter_hour")]
+    return _number(conf, f"SELECT least({', '.join(levels)}) FROM windows FINAL WHERE dimension = 'global'")
+
+
+def _number(conf: Settings, sql: str) -> int:
+    client = connect(conf)
+    client.database = conf.clickhouse_database
+    return int(client.query(sql).result_rows[0][0])
 
 
 def _summary(conf: Settings, truth: Truth, console: Console) -> bool:

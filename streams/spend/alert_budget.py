@@ -94,7 +94,10 @@ def budget_resolved(
             f"A new {level.period} began at {moment(level.resets_at, origin.zone)}: the whole limit is there again.",
         ),
         "removed": (f"removed at {figures}", "The budget was removed."),
-        "terms": (f"changed at {figures}", f"The budget was changed: it has no level of {level.level}% any more."),
+        "terms": (
+            f"changed at {figures}",
+            f"The budget was changed: its level of {level.level}% is not reached, or not there, any more.",
+        ),
         "spend": (f"over at {figures}", _until(origin, level)),
     }[reason]
     return _budget(

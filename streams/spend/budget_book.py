@@ -20,7 +20,7 @@ from streams.spend.budget_levels import Change, Standing
 from streams.spend.budget_period import period_at
 from streams.spend.budget_status import BudgetStatus, status
 from streams.spend.forecast import ONE, Forecast, Outlook, forecast, learn
-from streams.spend.windows import DAY, MINUTE, Windows
+from streams.spend.windows import DAY, MINUTE, QUARTER_HOUR, Windows
 
 Member = tuple[str, str]
 Days = dict[date, int]
@@ -75,6 +75,7 @@ class BudgetBook:
         now = datetime.fromtimestamp(watermark, UTC)
         today = now.astimezone(self.zone).date()
         changed = self._take(touched, today)
+        earliest = self._earliest(touched.get(QUARTER_HOUR))
         looked_at: set[tuple[str, str]] = set()
         changes: list[Change] = []
         if today != self._day:  # periods end and begin
@@ -88,7 +89,10 @@ class BudgetBook:
         for (scope, member), days in changed.items():
             for budget in budgets_of(self._index, scope, member):
                 key = (budget.id, member)
-                changes += self._follow(budget, key, scope, now, days)
+                first = earliest.get((scope, member))
+                if first is not None and min(days, default=today) < first.astimezone(self.zone).date():
+                    first = None  # a day changed whose quarters are gone
+                changes += self._follow(budget, key, scope, now, days=days, changed_from=first)
                 looked_at.add(key)
         return changes, looked_at
 
@@ -127,12 +131,13 @@ class BudgetBook:
         key: tuple[str, str],
         scope: str,
         now: datetime,
+        *,
         days: Iterable[date] | None = None,
+        changed_from: datetime | None = None,
     ) -> list[Change]:
         member, today = (scope, key[1]), now.astimezone(self.zone).date()
         daily = self.days.get(member, {})
         spend = Spend(daily, today, self.minutes.get(member, {}).get(today, {}))
-        seen = self.seen.get(key[0])
         standings, changes = follow(
             budget,
             key[1],
@@ -141,13 +146,30 @@ class BudgetBook:
             self.zone,
             before=self.standings.get(key, ()),
             changed_days=daily if days is None else days,
-            seen=None if seen is None else datetime.fromtimestamp(seen[1], UTC),
+            changed_from=changed_from,
+            seen=self._since(key[0], budget),
         )
         if standings:
             self.standings[key] = standings
         else:
             self.standings.pop(key, None)
         return changes
+
+    def _since(self, budget_id: str, budget: Budget | None) -> datetime | None:
+        """Periods that ended before this are not judged: by then the budget, or these terms of it, did not exist."""
+        seen = self.seen.get(budget_id)
+        since = [] if seen is None else [datetime.fromtimestamp(seen[1], UTC)]
+        return max([*since, *([] if budget is None else [budget.created_at])], default=None)
+
+    def _earliest(self, quarters: pl.DataFrame | None) -> dict[Member, datetime]:
+        """The first quarter of an hour whose spend changed, of each member; a member whose quarters are gone is left
+        out."""
+        scopes = {scope for scope, _ in self._index}
+        if quarters is None or quarters.is_empty() or not scopes:
+            return {}
+        chosen = quarters.filter(pl.col("dimension").is_in(scopes))
+        first = chosen.group_by("dimension", "member").agg(pl.col("start").min())
+        return {(d, m): datetime.fromtimestamp(start, UTC) for d, m, start in first.iter_rows()}
 
     def _members(self, budget: Budget) -> list[str]:
         if budget.member != EACH:

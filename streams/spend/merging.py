@@ -14,6 +14,8 @@ from streams.spend.closing import Closing, spent
 from streams.spend.watch import Watch
 from streams.spend.windows import KEY, LEVELS, WINDOW, Place, Windows
 
+CLOSING = "closing"
+
 _NONE = WINDOW.to_frame()
 Found = tuple[str, str, Finding]
 """(dimension, member, what changed about its incident)."""
@@ -55,8 +57,8 @@ class Merged:
 class Merging:
     """The state of one partition. `closings`, the narrowest first, go with `watches`.
 
-    `ahead` names chunks (level, number) that were saved with more blocks in them than the rest, because their saver
-    died half-way: by source partition, the last block in them.
+    `ahead` names chunks (level, number), and closings (CLOSING, seconds), that were saved with more blocks in them than
+    the rest, because their saver died half-way: by source partition, the last block in them.
     """
 
     windows: Windows
@@ -68,7 +70,6 @@ class Merging:
     watermark: int = 0
     position: int = 0  # offset of the next message
     ahead: dict[Place, Mapping[int, int]] = field(default_factory=dict)
-    closings_ahead: Mapping[int, int] = field(default_factory=dict)
 
     def apply(self, messages: Iterable[Message]) -> Merged:
         """Apply messages, each beyond the last."""
@@ -80,11 +81,12 @@ class Merging:
             if not self._take(message):
                 continue
             if message.deltas.height:
-                rows.setdefault(self._held(message), []).append(message.deltas)
-                if message.source.block > self.closings_ahead.get(message.partition, -1):
-                    width = self.closings[0].seconds
-                    rows_spent = spent(message.deltas, width, self.watched)
-                    for closing in self.closings:
+                held = self._held(message)
+                rows.setdefault(held, []).append(message.deltas)
+                width = self.closings[0].seconds
+                rows_spent = spent(message.deltas, width, self.watched)
+                for closing in self.closings:
+                    if (CLOSING, closing.seconds) not in held:
                         closing.add(rows_spent, width)
             self.watermark = max(self.watermark, self._lowest())
             for closing, watch in zip(self.closings, self.watches, strict=True):
@@ -102,9 +104,9 @@ class Merging:
         }
         return Merged(touched, tuple(found), before, self.watermark)
 
-    def blocks_of(self, place: Place | None = None) -> dict[int, int]:
-        """The last block of each source partition that is in a chunk, or, without one, in the closings."""
-        ahead = self.closings_ahead if place is None else self.ahead.get(place, {})
+    def blocks_of(self, place: Place) -> dict[int, int]:
+        """The last block of each source partition that is in a chunk or closing."""
+        ahead = self.ahead.get(place, {})
         return {p: max(source.block, ahead.get(p, -1)) for p, source in self.sources.items()}
 
     def _take(self, message: Message) -> bool:
@@ -127,6 +129,6 @@ class Merging:
         return (min(moving) if moving else max(latest)) // 1_000_000
 
     def _held(self, message: Message) -> frozenset[Place]:
-        """Chunks that hold the message's deltas already."""
+        """Chunks and closings that hold the message's deltas already."""
         block, partition = message.source.block, message.partition
         return frozenset(place for place, blocks in self.ahead.items() if block <= blocks.get(partition, -1))
