@@ -82,8 +82,11 @@ def _measures(block: pa.RecordBatch) -> pl.DataFrame:
 def _of_dimension(dimension: str, members: pa.Array, measured: pl.DataFrame) -> pl.DataFrame:
     """Sums by member and minute, grouped by the members' numbers: faster than by their names."""
     coded = members if pa.types.is_dictionary(members.type) else members.dictionary_encode()
-    names = pl.Series([*coded.dictionary.to_pylist(), ""], dtype=pl.String)
+    names = pl.Series([*coded.dictionary.to_pylist(), ""], dtype=pl.String).fill_null("")
     code = pl.Series("code", coded.indices).cast(pl.Int64).fill_null(len(names) - 1)
+    if names.n_unique() < len(names):  # an empty text is no other member than an absent one
+        first = {name: at for at, name in reversed(list(enumerate(names)))}
+        code = pl.Series("code", [first[name] for name in names], dtype=pl.Int64).gather(code)
     sums = measured.with_columns(code).group_by("minute", "code").agg(pl.all().sum())
     member = names.gather(sums["code"]).alias("member")
     return sums.select(pl.lit(dimension).alias("dimension"), member, "minute", *MEASURES)
