@@ -15,6 +15,7 @@ from streams.spend.watch import Watch
 from streams.spend.windows import KEY, LEVELS, WINDOW, Place, Windows
 
 CLOSING = "closing"
+"""What the place of a closing begins with, before its seconds."""
 
 _NONE = WINDOW.to_frame()
 Found = tuple[str, str, Finding]
@@ -74,7 +75,7 @@ class Merging:
     def apply(self, messages: Iterable[Message]) -> Merged:
         """Apply messages, each beyond the last."""
         before = self.watermark
-        rows: dict[frozenset[Place], list[pl.DataFrame]] = {}
+        rows: dict[frozenset[Place], list[tuple[pl.DataFrame, int]]] = {}
         found: list[Found] = []
         for message in messages:
             self.position = message.offset + 1
@@ -82,7 +83,7 @@ class Merging:
                 continue
             if message.deltas.height:
                 held = self._held(message)
-                rows.setdefault(held, []).append(message.deltas)
+                rows.setdefault(held, []).append((message.deltas, self.watermark))
                 width = self.closings[0].seconds
                 rows_spent = spent(message.deltas, width, self.watched)
                 for closing in self.closings:
@@ -93,10 +94,7 @@ class Merging:
                 if closing.is_due(self.watermark):
                     found += watch.judge(closing.close(self.watermark))
                     found += watch.calm(self.watermark)
-        changed = [
-            self.windows.merge(pl.concat(frames), self.position - 1, before, self.watermark, held)
-            for held, frames in rows.items()
-        ]
+        changed = [self.windows.merge(frames, self.position - 1, self.watermark, held) for held, frames in rows.items()]
         self.windows.expire(self.watermark)
         touched = {
             level: pl.concat([windows[level] for windows in changed]).unique(KEY, keep="last") if changed else _NONE
@@ -112,12 +110,12 @@ class Merging:
     def _take(self, message: Message) -> bool:
         """Whether there is news in it."""
         known = self.sources.get(message.partition)
-        if known is not None and message.source.block <= known.block and not message.source.idle:
-            return False
-        if known is not None and message.source.idle:
-            self.sources[message.partition] = replace(known, idle=message.source.block >= known.block)
-        else:
+        if known is None or (message.source.block > known.block and not message.source.idle):
             self.sources[message.partition] = message.source
+            return True
+        if message.source.block < known.block or not message.source.idle:  # a repeat, or word of long ago
+            return False
+        self.sources[message.partition] = replace(known, idle=True)
         return True
 
     def _lowest(self) -> int:

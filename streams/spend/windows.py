@@ -5,11 +5,12 @@ to be saved follow what changes and not what is kept. Every member of a dimensio
 partition's deltas pass through here in the order of their log, so sums do not depend on how they were batched.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 
 from streams.spend.dimensions import DIMENSIONS, GLOBAL, is_other, other
@@ -32,6 +33,7 @@ WINDOW = pl.Schema(
 Place = tuple[str, int]
 """A chunk: its level and the number of its stretch."""
 
+_LONGEST: Mapping[str, int] = {MINUTE: 60, QUARTER_HOUR: 900, DAY: 25 * 3_600}  # seconds of a window
 _STRETCH: Mapping[str, int] = {MINUTE: 3_600, QUARTER_HOUR: 86_400, DAY: 1}  # seconds of one chunk; a day is its own
 
 
@@ -63,7 +65,7 @@ class Windows:
     partition: int
     zone: ZoneInfo
     retention: Retention
-    cap: int  # members of a dimension with windows of their own
+    cap: int  # members of a dimension with windows of their own, beside ''
     chunks: dict[str, dict[int, Chunk]] = field(default_factory=lambda: {level: {} for level in LEVELS})
     expired: dict[str, list[int]] = field(default_factory=lambda: {level: [] for level in LEVELS})
     members: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in DIMENSIONS})
@@ -72,29 +74,33 @@ class Windows:
     _midnights: dict[int, int] = field(default_factory=dict)
 
     def merge(
-        self, deltas: pl.DataFrame, version: int, before: int, watermark: int, held: Set[Place] = frozenset()
+        self,
+        messages: Sequence[tuple[pl.DataFrame, int]],
+        version: int,
+        watermark: int,
+        held: Set[Place] = frozenset(),
     ) -> dict[str, pl.DataFrame]:
         """Add deltas (schema `totals.SCHEMA`) and return the windows that changed, whole, by level.
 
         Args:
-            deltas: rows of spend.totals, none of which was added before.
+            messages: rows of spend.totals, none of which was added before, and the watermark, seconds since 1970, when
+                they came: what was further behind it than its level is kept is too late and is counted in `frozen`.
             version: offset of the last of them.
-            before: the watermark, seconds since 1970, before these deltas: what was further behind it than its level
-                is kept came too late and is counted in `frozen`.
-            watermark: with them; windows further behind it than their level is kept are let go of anyway.
+            watermark: with all of them; stretches that lie further behind it are not begun any more.
             held: chunks that these deltas are in already.
         """
+        deltas = pl.concat([frame for frame, _ in messages])
+        as_of = np.repeat([at for _, at in messages], [frame.height for frame, _ in messages])
         minutes = self._within_cap(deltas).rename({"minute": "start"})
-        quarters = _sums([minutes.with_columns(pl.col("start") // 900 * 900)])
-        days = quarters.with_columns(self._midnights_of(quarters["start"]))
         touched = {}
-        for level, frame in {MINUTE: minutes, QUARTER_HOUR: quarters, DAY: days}.items():
-            kept = self.retention.of(level)
-            late = (pl.col("start") < before - kept) & (pl.col("dimension") == GLOBAL)
-            self.frozen[level] += int(frame.filter(late)["calls"].sum())
-            rows = frame.filter(pl.col("start") >= watermark - kept)
+        for level, frame in self._on_time(minutes, pl.Series("as_of", as_of, dtype=pl.Int64)).items():
+            stretch = pl.col("start") // _STRETCH[level]
+            rows = frame.filter(
+                ((stretch + 1) * _STRETCH[level] > watermark - self.retention.of(level))
+                | stretch.is_in(list(self.chunks[level]))
+            )
             if stretches := [at for name, at in held if name == level]:
-                rows = rows.filter(~(pl.col("start") // _STRETCH[level]).is_in(stretches))
+                rows = rows.filter(~stretch.is_in(stretches))
             touched[level] = self._add(level, rows, version)
         return touched
 
@@ -112,7 +118,7 @@ class Windows:
         self.chunks[level][at] = Chunk(frame, dirty=False)
         if level == DAY:
             for dimension, members in frame.group_by("dimension").agg(pl.col("member").unique()).iter_rows():
-                self.members[dimension].update(name for name in members if not is_other(name))
+                self.members[dimension].update(name for name in members if name and not is_other(name))
 
     def days(self) -> Iterator[tuple[int, pl.DataFrame]]:
         """Each day's start and windows, the oldest first."""
@@ -124,16 +130,39 @@ class Windows:
         day = datetime.fromtimestamp(second, UTC).astimezone(self.zone).date()
         return int(datetime.combine(day, time(), self.zone).timestamp())
 
+    def _on_time(self, minutes: pl.DataFrame, as_of: pl.Series) -> dict[str, pl.DataFrame]:
+        """Rows by level, `start` being that of their window, without those whose window was frozen when they came."""
+        starts = minutes["start"]
+        first_kept = {level: as_of - self.retention.of(level) for level in LEVELS}
+        first, latest = int(starts.min()), int(as_of.max())  # type: ignore[arg-type]
+        if all(first - _LONGEST[level] >= latest - self.retention.of(level) for level in LEVELS):
+            quarters = _sums([minutes.with_columns(pl.col("start") // 900 * 900)])
+            days = quarters.with_columns(self._midnights_of(quarters["start"]))
+            return {MINUTE: minutes, QUARTER_HOUR: quarters, DAY: days}
+        quarter_starts = starts // 900 * 900
+        found = {}
+        for level, start in (
+            (MINUTE, starts),
+            (QUARTER_HOUR, quarter_starts),
+            (DAY, self._midnights_of(quarter_starts)),
+        ):
+            on_time, rows = start >= first_kept[level], minutes.with_columns(start.alias("start"))
+            late = rows.filter(~on_time & (rows["dimension"] == GLOBAL))
+            self.frozen[level] += int(late["calls"].sum())
+            found[level] = rows.filter(on_time)
+        return found
+
     def _within_cap(self, deltas: pl.DataFrame) -> pl.DataFrame:
         """The same deltas, with members beyond the cap as (other)."""
         beyond: list[tuple[str, str]] = []
         named = deltas.group_by("dimension").agg(pl.col("member").unique(maintain_order=True))
         for dimension, members in named.iter_rows():
             known = self.members[dimension]
-            fresh = [name for name in members if name not in known]
-            room = max(0, self.cap - len(known)) if dimension != GLOBAL else len(fresh)
+            # '' is no member that takes room: it is what the others are not
+            fresh = [name for name in members if name and name not in known and not is_other(name)]
+            room = max(0, self.cap - len(known))
             known.update(fresh[:room])
-            beyond += [(dimension, name) for name in fresh[room:]]
+            beyond += [(dimension, name) for name in (*fresh[room:], *filter(is_other, members))]
         if not beyond:
             return deltas
         over = pl.DataFrame(beyond, schema=["dimension", "member"], orient="row").with_columns(over=pl.lit(True))
