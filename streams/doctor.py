@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 
 from clickhouse import migrate
 from clickhouse.client import connect
@@ -17,7 +17,7 @@ from streams.kafka import admin, read_range, reader, topic_ids, wait_for_brokers
 from streams.rate_sources import read_rates_file
 from streams.settings import Settings
 from streams.spend.rates import default_table
-from streams.topics import DEAD_LETTER, PRICED, TOPICS, USAGE
+from streams.topics import DEAD_LETTER, PRICED, TOPICS, TOTALS, USAGE
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,27 @@ def _lag(settings: Settings) -> Iterator[Finding]:
     )
 
 
+def _windows(settings: Settings) -> Iterator[Finding]:
+    """What the windows worker's group has not committed: it commits for whoever watches its lag."""
+    consumer = reader(settings, "spendstream-windows")
+    behind, known = 0, False
+    try:
+        for topic in (PRICED, TOTALS):
+            partitions = admin(settings).list_topics(topic, timeout=10).topics[topic].partitions
+            committed = consumer.committed([TopicPartition(topic, number) for number in partitions], timeout=10)
+            for tp in committed:
+                start, end = watermarks(consumer, topic, tp.partition)
+                known = known or tp.offset >= 0
+                behind += end - max(tp.offset, start)
+    finally:
+        consumer.close()
+    if not known:
+        yield Finding("windows", "no windows worker has run: budgets and anomalies need one, `spendstream windows`")
+        return
+    mend = "start or add windows workers: spendstream windows" if behind > 20 * settings.partitions else ""
+    yield Finding("windows", f"{behind} blocks and totals wait for the windows worker", mend)
+
+
 def _many(settings: Settings) -> int:
     return 2 * settings.block_events
 
@@ -166,6 +187,7 @@ _CHECKS: tuple[tuple[str, tuple[str, ...], Callable[[Settings], Iterator[Finding
     ("database", (), _database),
     ("migrations", ("database",), _migrations),
     ("lag", ("broker", "topics", "database", "migrations"), _lag),
+    ("windows", ("broker", "topics"), _windows),
     ("dead letters", ("broker", "topics"), _dead_letters),
     ("unpriced", ("database", "migrations"), _unpriced),
 )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NoReturn
 
 import polars as pl
@@ -80,6 +81,10 @@ class MergeStage:
         self._epoch = 0
         self._thread = ThreadPoolExecutor(1, "merge")
         self._busy = asyncio.Lock()
+        self._told: set[str] = set()
+        self._crossed: dict[str, datetime] = {}
+        self._told_to = 0  # offset on spend.alerts
+        self._heard_at = 0.0
         self.ready = False
 
     async def positions(self, tps: set[TP], epoch: int) -> Mapping[TP, int]:
@@ -97,8 +102,8 @@ class MergeStage:
         settings = self._settings
         found = topic_ids(settings, topics.USAGE, topics.PRICED, topics.TOTALS, topics.STATE, topics.ALERTS)
         ids = (found[topics.USAGE], found[topics.PRICED], found[topics.TOTALS])
-        told = [each.alert for each in alerts.read(settings)]
-        published, crossed = {alert.id for alert in told}, crossings(alert.document for alert in told)
+        self._told, self._crossed, self._told_to = set(), {}, 0
+        self._hear()
         earlier = Earlier(settings, ids[0])
         consumer = reader(settings)
         try:
@@ -106,13 +111,15 @@ class MergeStage:
                 began = time.monotonic()
                 merging = new_merging(settings, number, self._producer.partitions(topics.USAGE))
                 book = new_book(settings, number, self._producer.partitions(topics.TOTALS))
-                alarms = Alarms(book.zone, published, crossed, Reasons(settings, ids[0], merging), self._is_planned)
+                why = Reasons(settings, ids[0], merging)
+                alarms = Alarms(book.zone, self._told, self._crossed, why, self._is_planned)
                 saved = WindowsLog(number)
                 saved.claim(self._producer)
                 summary = saved.load(consumer, merging, ids)
                 book.base = earlier.days(number, self._producer.partitions(topics.TOTALS))
-                published |= earlier.alerts
+                self._told |= earlier.alerts
                 if summary is not None:
+                    self._refuse_other_zone(summary["zone"])
                     book.put_back(summary["book"])
                     alarms.trends_told = summary["trends_told"]
                 self._refuse_gap(consumer, number, merging.position)
@@ -127,6 +134,13 @@ class MergeStage:
                 )
         finally:
             consumer.close()
+
+    def _refuse_other_zone(self, zone: str) -> None:
+        if zone != self._settings.timezone:
+            raise Halt(
+                f"SPEND_TIMEZONE is {self._settings.timezone}, and the windows are kept by days of {zone}: set it "
+                "back, or make spend.totals and spend.state anew, and windows are built again from spend.priced"
+            )
 
     @staticmethod
     def _refuse_gap(consumer: Consumer, number: int, position: int) -> None:
@@ -148,6 +162,7 @@ class MergeStage:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._merge, batch.records, part)
 
     def _merge(self, records: list[Record], part: _Partition) -> None:
+        self._listen()
         with metrics.MERGE_SECONDS.time():
             self._take_terms(part)
             merged = part.merging.apply(_messages(records, part))
@@ -182,7 +197,22 @@ class MergeStage:
                     topics.BUDGET_STATUS, None, key=names[budget_id].status_key(member).encode(), partition=0
                 )
 
+    def _listen(self) -> None:
+        """After a pause, as of a suspended machine, another may be at work: what it told is not told again."""
+        if time.monotonic() - self._heard_at > self._settings.session_timeout_seconds / 2:
+            self._hear()
+        self._heard_at = time.monotonic()
+
+    def _hear(self) -> None:
+        first, _ = alerts.end(self._settings)
+        for each in alerts.read(self._settings, max(first, self._told_to)):
+            self._told_to = each.offset + 1
+            self._told.add(each.alert.id)
+            self._crossed |= crossings([each.alert.document])
+        self._heard_at = time.monotonic()
+
     def _tell(self, part: _Partition, found: Iterable[Alert]) -> None:
+        self._listen()
         for alert in part.alarms.fresh(found):
             key, value, headers = alerts.record(alert)
             self._producer.send(topics.ALERTS, value, key=key, partition=0, headers=headers)
@@ -205,6 +235,7 @@ class MergeStage:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._look_around)
 
     def _look_around(self) -> None:
+        self._listen()
         for part in self._parts.values():
             self._take_terms(part)
             if part.number == min(self._parts):

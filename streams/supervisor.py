@@ -26,6 +26,7 @@ SERVERS = ("broker", "clickhouse")
 STEPS = {"topics": ("topics", "create"), "migrate": ("migrate", "up")}  # commands that run to their end, once
 RESTORES = {"budgets": ("budgets", "restore")}  # commands that need what the steps made; beside the processes
 PROCESSES = ("worker", "windows", "sink")
+RELAY = "relay"  # a process too, for whoever has set SPEND_RELAY_FILE
 EVERYTHING = (*SERVERS, *STEPS, *RESTORES, *PROCESSES)
 
 _READY_SECONDS = 90.0
@@ -194,7 +195,7 @@ class Stack:
         if name == "clickhouse":
             return embedded.database(self.settings)
         kind, _, number = name.partition("-")
-        if kind not in PROCESSES:
+        if kind not in (*PROCESSES, RELAY):
             raise SpendError(f"There is no part {name!r}: {', '.join(EVERYTHING)}")
         setting = f"{kind}_web_port"
         port = free_port() if number else getattr(self.settings, setting)

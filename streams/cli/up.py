@@ -17,7 +17,7 @@ from streams.rates_feed import rates_in_force
 from streams.sample.budgets import live_budget
 from streams.settings import Settings, settings
 from streams.spend.budget import Budget
-from streams.supervisor import Stack
+from streams.supervisor import EVERYTHING, RELAY, Stack
 
 
 def command(
@@ -27,7 +27,7 @@ def command(
     ] = False,
     incident_after: Annotated[int, typer.Option(min=1, help="Seconds until it runs away.")] = 60,
 ) -> None:
-    """Run everything on this machine until Ctrl-C: broker, ClickHouse, worker and sink.
+    """Run everything on this machine until Ctrl-C: broker, ClickHouse, worker, windows worker, sink, and relay.
 
     The broker is in memory: it starts empty each time. What was priced is kept in ClickHouse, under SPEND_STATE_DIR.
     """
@@ -45,7 +45,9 @@ def command(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     try:
-        with Stack(settings(), tell=lambda line: console.print(f"[dim]{line}[/dim]", highlight=False)) as stack:
+        own = settings()
+        parts = EVERYTHING if own.relay_file is None else (*EVERYTHING, RELAY)
+        with Stack(own, parts=parts, tell=lambda line: console.print(f"[dim]{line}[/dim]", highlight=False)) as stack:
             told = f"{traffic} sample events a second"
             if traffic:
                 live = [sys.executable, "-m", "streams.sample.live", "--rate", str(traffic)]
@@ -72,14 +74,22 @@ def _where(own: Settings, traffic: str) -> Panel:
     rows.add_column(style="bold")
     rows.add_row("Kafka", own.kafka_bootstrap_servers)
     rows.add_row("ClickHouse", f"{own.clickhouse_url}  user {own.clickhouse_user}, database {own.clickhouse_database}")
-    for name, port in (("Worker", own.worker_web_port), ("Sink", own.sink_web_port)):
-        rows.add_row(name, f"http://{own.web_host}:{port}/metrics  /health  /ready")
+    for name, port, more in (
+        ("Worker", own.worker_web_port, "  /api/budgets  /api/allow"),
+        ("Windows", own.windows_web_port, ""),
+        ("Sink", own.sink_web_port, ""),
+    ):
+        rows.add_row(name, f"http://{own.web_host}:{port}/metrics  /health  /ready{more}")
+    if own.relay_file is None:
+        rows.add_row("Relay", "not started: SPEND_RELAY_FILE names the chat and paging tools that get the alerts")
+    else:
+        rows.add_row("Relay", f"http://{own.web_host}:{own.relay_web_port}/metrics  /health  /ready")
     rows.add_row("Files", str(own.state_dir))
     rows.add_row("Logs", str(own.state_dir / "logs"))
     if traffic:
         rows.add_row("Traffic", traffic)
     rows.add_row("", "")
-    rows.add_row("Look", "spendstream report")
+    rows.add_row("Look", "spendstream report, budgets list, alerts tail")
     rows.add_row("", f"curl {own.clickhouse_url} -d 'SELECT count() FROM {own.clickhouse_database}.usage'")
     rows.add_row("Stop", "Ctrl-C")
     return Panel(rows, title="spendstream is up", expand=False)

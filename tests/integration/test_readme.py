@@ -40,6 +40,10 @@ def test_make_demo_ends_with_nothing_lost_and_nothing_doubled(tmp_path: Path):
     assert demo.returncode == 0, demo.stdout[-3000:] + demo.stderr[-3000:]
     assert "OK: 0 lost, 0 duplicated" in demo.stdout
     assert "By workload" in demo.stdout and "unattributed" in demo.stdout
+    assert re.search(r"windows: 13 dimensions.*equal", demo.stdout.replace("\n", " "))
+    assert re.search(r"Research agent.*exceeded", demo.stdout) and "warning" in demo.stdout
+    assert re.search(r"Found \d+ minutes after it began", demo.stdout)
+    assert "Unusual spend of workload research-agent" in demo.stdout
 
 
 def test_the_ten_lines_send_an_event_whose_exact_cost_can_be_read_back(tmp_path: Path):
