@@ -158,9 +158,9 @@ def trend(origin: Origin, dimension: str, trend: Trend, days: int, until: Instan
 
 
 def unpriced(origin: Origin, model: str, provider: str, calls: int, first_seen: Instant) -> Alert:
-    """A model has no price: its calls are counted without a cost."""
+    """A model has no price: its calls are counted without a cost. `provider`: '' where it is not known."""
     incident = f"unpriced/{model}"
-    name = one_line(model)
+    name = f"{one_line(model)} of {one_line(provider)}" if provider else one_line(model)
     return _document(
         origin,
         type="spend.model.unpriced",
@@ -170,7 +170,7 @@ def unpriced(origin: Origin, model: str, provider: str, calls: int, first_seen: 
         severity="minor",
         subject=f"model/{model}",
         time=first_seen,
-        title=f"Model {name} of {one_line(provider)} has no price: {counted(calls, 'call')} without a cost",
+        title=f"Model {name} has no price: {counted(calls, 'call')} without a cost",
         text=(
             f"First seen {moment(first_seen, origin.zone)}. Totals and budgets lack what these calls cost. "
             "`spendstream rates explain` says why there is no price, `spendstream rates set` sets one."

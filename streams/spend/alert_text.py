@@ -26,9 +26,9 @@ def one_line(text: str) -> str:
 
 
 def who(dimension: str, member: str) -> str:
-    """`customer acme`, `all spend`, `calls without a customer`, `the other customers`."""
+    """`customer acme`, `all AI usage`, `calls without a customer`, `the other customers`."""
     if dimension == GLOBAL:
-        return "all spend"
+        return "all AI usage"
     if member == "":
         return f"calls without {'an' if dimension[0] in 'aei' else 'a'} {dimension}"
     if is_other(member):

@@ -130,7 +130,7 @@ class Budget(Terms):
     """A budget as `spend.budgets` holds it."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100, description="Made of the name; stays.")
-    created_at: Instant = Field(description="RFC 3339, UTC. A budget on a tag counts from about then.")
+    created_at: Instant = Field(description="RFC 3339, UTC. Periods that had ended by then are not judged.")
 
     @field_serializer("created_at")
     def _utc(self, instant: datetime) -> str:

@@ -41,24 +41,30 @@ class BudgetBook:
     days: dict[Member, Days] = field(default_factory=dict)
     minutes: dict[Member, dict[date, dict[int, int]]] = field(default_factory=dict)
     _index: ByMember = field(default_factory=dict)
+    _is_read: bool = False  # whether the days of all budgets were read from the windows
     _day: date | None = None
     _outlooks: dict[tuple[Member, str], tuple[date, Outlook]] = field(default_factory=dict)
 
     def take_terms(self, budgets: Mapping[str, Budget], windows: Windows, watermark: int) -> list[Change]:
         """Take in budgets that are new, changed or gone, and judge the spend that is there by them."""
-        changed = [b for b in budgets.values() if self.budgets.get(b.id) != b]
-        gone = [b for b in self.budgets.values() if b.id not in budgets]
+        changed = [b for b in budgets.values() if not self._is_read or self.budgets.get(b.id) != b]
+        about = {b.id: (b.scope, b.member) for b in budgets.values()}
+        gone = [b for b in self.budgets.values() if about.get(b.id) != (b.scope, b.member)]
+        for budget in gone:
+            self.seen.pop(budget.id, None)
         for budget in changed:
             terms = f"{budget.limit_picos} {budget.levels} {budget.period}"
             if self.seen.get(budget.id, ("", 0))[0] != terms:
                 self.seen[budget.id] = (terms, watermark)
         self.budgets = dict(budgets)
+        self._is_read = True
         self._index = by_member(budgets.values())
+        for unlimited in [known for known in self.days if not budgets_of(self._index, *known)]:
+            self._drop(unlimited)  # its days are not kept up any more
         self._read(windows, {(b.scope, b.member) for b in changed})
         now = datetime.fromtimestamp(watermark, UTC)
         changes: list[Change] = []
         for budget in gone:
-            self.seen.pop(budget.id, None)
             for key in [key for key in self.standings if key[0] == budget.id]:
                 changes += self._follow(None, key, budget.scope, now)
         for budget in changed:
@@ -116,12 +122,15 @@ class BudgetBook:
     def dump(self) -> dict[str, Any]:
         """What to keep across a restart, as JSON."""
         return {
+            "budgets": [budget.model_dump(mode="json") for budget in self.budgets.values()],
             "seen": self.seen,
             "standings": [[*key, budget_memory.dump(value).decode()] for key, value in self.standings.items()],
         }
 
     def put_back(self, kept: Mapping[str, Any]) -> None:
-        """What `dump` gave."""
+        """What `dump` gave: the budgets too, so that one that is removed meanwhile is known to be gone."""
+        self.budgets = {said["id"]: Budget.model_validate(said) for said in kept["budgets"]}
+        self._is_read = False
         self.seen = {budget_id: (terms, at) for budget_id, (terms, at) in kept["seen"].items()}
         self.standings = {(b, m): budget_memory.load(value.encode(), self.zone) for b, m, value in kept["standings"]}
 
@@ -193,6 +202,12 @@ class BudgetBook:
             for level in (DAY, MINUTE)
         }
         self._take({level: pl.concat(some) for level, some in frames.items() if some}, self._day)
+
+    def _drop(self, member: Member) -> None:
+        del self.days[member]
+        self.minutes.pop(member, None)
+        for key in [key for key in self._outlooks if key[0] == member]:
+            del self._outlooks[key]
 
     def _take(self, touched: Mapping[str, pl.DataFrame], today: date | None) -> dict[Member, set[date]]:
         """Absolute sums of windows into days and minutes; of each budgeted member the days that changed."""

@@ -51,7 +51,7 @@ class BudgetStatus(BaseModel):
     forecast_p90_usd: str | None = Field(description="In nine of ten cases it stays below.")
     forecast_trials: int = Field(description="Past days that the forecast was tried on; under 8 it is a wide guess.")
     as_of: Utc = Field(description="Event time up to which it was made.")
-    since: Utc | None = Field(description="A budget on a tag counts from here; null: the whole period.")
+    since: Utc | None = Field(description="From when spend was counted; null: the whole period.")
 
     @property
     def spent_picos(self) -> int:
@@ -76,7 +76,7 @@ def status(
         standing: of the period that `as_of` lies in.
         as_of: event time, the watermark.
         forecast: from the local day of `as_of` to the period's end; None: not known.
-        since: for a budget on a tag, from when its spend was counted if that is not the whole period.
+        since: from when its spend was counted, if that is not the whole period.
     """
     breaches: list[datetime | None] = [None, None]
     full = next((i for i in standing.incidents if i.level == FULL and FULL in standing.levels), None)

@@ -104,8 +104,10 @@ class Merging:
 
     def blocks_of(self, place: Place) -> dict[int, int]:
         """The last block of each source partition that is in a chunk or closing."""
-        ahead = self.ahead.get(place, {})
-        return {p: max(source.block, ahead.get(p, -1)) for p, source in self.sources.items()}
+        applied = {partition: source.block for partition, source in self.sources.items()}
+        for partition, block in self.ahead.get(place, {}).items():  # of a partition not heard of yet, too
+            applied[partition] = max(block, applied.get(partition, -1))
+        return applied
 
     def _take(self, message: Message) -> bool:
         """Whether there is news in it."""
