@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +32,7 @@ from streams.supervisor import Stack, on_free_ports
 
 SAMPLE_RATES = Path(__file__).parents[1] / "sample" / "rates.yaml"  # the invented company's own
 _PATIENCE_SECONDS = 120.0  # without progress
+_AUDITED = {"records": "records audited", "windows": "windows audited"}  # what the audit tells of, and its bar
 _SETTINGS = {"partitions": 2}  # five weeks in half a minute: detectors judge every five minutes of each partition
 
 
@@ -64,31 +64,33 @@ def command(
         ) as stack,
     ):
         conf = stack.settings
-        bars = {what: progress.add_task(what, total=None) for what in ("sent to Kafka", "in ClickHouse", "in windows")}
+        steps = {"sent": "sent to Kafka", "inserted": "in ClickHouse", **_AUDITED}
+        bars = {step: progress.add_task(what, total=None) for step, what in steps.items()}
         now = datetime.now(UTC)
         sample = generate(seed=seed, end=now, events=events)
-        for what, bar in bars.items():
-            progress.update(bar, total=sample.truth.events if what == "in windows" else sample.truth.records)
+        for bar in bars.values():
+            progress.update(bar, total=sample.truth.records)
         budgets = [Budget.model_validate(said) for said in sample_budgets(sample, now, ZoneInfo(conf.timezone))]
         publish(conf, {budget.id: budget for budget in budgets})
-        _send(conf, sample, progress, bars["sent to Kafka"])
-        _await(stack, lambda: _rows_covered(conf), sample.truth.records, progress, bars["in ClickHouse"])
-        _await(stack, lambda: _calls_in_windows(conf), sample.truth.events, progress, bars["in windows"])
+        _send(conf, sample, progress, bars["sent"])
+        _await_rows(conf, stack, sample.truth.records, progress, bars["inserted"])
+
+        def tell(what: str, done: int, of: int) -> None:
+            if what in _AUDITED:
+                progress.update(bars[what], completed=done, total=of)
+
+        # The records are judged while the stream still makes windows of them; then the audit waits for these.
+        report = audit(conf, rates_in_force(conf), writer_schemas(conf), _PATIENCE_SECONDS, tell)
         took = time.monotonic() - started
-        auditing = progress.add_task("audited", total=sample.truth.records)
-        report = audit(
-            conf,
-            rates_in_force(conf),
-            writer_schemas(conf),
-            wait_seconds=30.0,
-            tell=lambda what, done, _: progress.update(auditing, completed=done) if what == "records" else None,
-        )
         progress.stop()
         all_there = _summary(conf, sample.truth, console)
         story.show(conf, sample.truth.story, console)
         report_command.show(conf, console, datetime.now(UTC), top=5)
         audit_command.show(report, console)
-    console.print(f"\n{sample.truth.records:,} records in {took:.0f} s, with the start of the stack.", highlight=False)
+    console.print(
+        f"\n{sample.truth.records:,} records in {took:.0f} s, with the start of the stack and the audit.",
+        highlight=False,
+    )
     if not (report.ok and all_there):
         raise typer.Exit(1)
 
@@ -100,41 +102,26 @@ def _send(conf: Settings, sample: Sample, progress: Progress, bar: TaskID) -> No
             progress.advance(bar, len(keys))
 
 
-def _await(stack: Stack, count: Callable[[], int], target: int, progress: Progress, bar: TaskID) -> None:
-    """Wait until the count has come to the target.
+def _await_rows(conf: Settings, stack: Stack, records: int, progress: Progress, bar: TaskID) -> None:
+    """Wait until the sink's progress covers every record.
 
     Raises:
         SpendError: a part of the stack ended.
         Halt: nothing moves.
     """
-    counted, moved = 0, time.monotonic()
-    while counted < target:
-        stack.check()
-        found = count()
-        if found > counted:
-            counted, moved = found, time.monotonic()
-        elif time.monotonic() - moved > _PATIENCE_SECONDS:
-            logs = stack.settings.state_dir / "logs"
-            raise Halt(f"{target - counted:,} of {target:,} do not arrive in ClickHouse; the logs are in {logs}")
-        progress.update(bar, completed=counted)
-        time.sleep(0.2)
-
-
-def _rows_covered(conf: Settings) -> int:
-    """Records that the sink's progress covers."""
-    return _number(conf, "SELECT sum(mark + 1) FROM progress FINAL")
-
-
-def _calls_in_windows(conf: Settings) -> int:
-    """Calls in the days and quarters of an hour that the stream keeps, the fewer of the two."""
-    levels = [f"sumIf(calls, level = '{level}')" for level in ("day", "quarter_hour")]
-    return _number(conf, f"SELECT least({', '.join(levels)}) FROM windows FINAL WHERE dimension = 'global'")
-
-
-def _number(conf: Settings, sql: str) -> int:
     client = connect(conf)
-    client.database = conf.clickhouse_database
-    return int(client.query(sql).result_rows[0][0])
+    covered, moved = 0, time.monotonic()
+    while covered < records:
+        stack.check()
+        rows = client.query(f"SELECT sum(mark + 1) FROM {conf.clickhouse_database}.progress FINAL").result_rows
+        if rows[0][0] > covered:
+            covered, moved = rows[0][0], time.monotonic()
+        elif time.monotonic() - moved > _PATIENCE_SECONDS:
+            raise Halt(
+                f"{records - covered} records do not arrive in ClickHouse; the logs are in {conf.state_dir / 'logs'}"
+            )
+        progress.update(bar, completed=covered)
+        time.sleep(0.2)
 
 
 def _summary(conf: Settings, truth: Truth, console: Console) -> bool:
