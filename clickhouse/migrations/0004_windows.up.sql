@@ -1,5 +1,6 @@
 -- What the stream saw: sums of each member's minutes, quarters of an hour and days, the columns of
--- schemas.windows.windows_arrow() in its order. A window comes again whenever it changes; the greatest version counts.
+-- schemas.windows.windows_arrow() in its order, and when the row came. A window comes again whenever it changes; the
+-- greatest version counts.
 CREATE TABLE IF NOT EXISTS $database.windows $on_cluster
 (
     log_id LowCardinality(String),
@@ -30,7 +31,8 @@ CREATE TABLE IF NOT EXISTS $database.windows $on_cluster
     cost_audio Decimal(38, 12),
     cost_image Decimal(38, 12),
     cost_quantities Decimal(38, 12),
-    cost_total Decimal(38, 12)
+    cost_total Decimal(38, 12),
+    inserted_at DateTime64(3, 'UTC') MATERIALIZED now64(3) CODEC(Delta, LZ4)
 )
 ENGINE = ${replicated}ReplacingMergeTree(version)
 PARTITION BY (level, if(level = 'minute', toDate(start), toStartOfMonth(start)))

@@ -44,7 +44,7 @@ class Part:
         level, dimension: which.
         windows: how many there are.
         differing: windows, there or missing, with another figure than their raw rows.
-        changing: such windows whose raw rows arrived while they were compared.
+        changing: such windows that came, or whose raw rows came, while they were compared.
         calls, raw_calls, cost, raw_cost: sums over all of them; costs in picodollars.
         totals_only: members are beyond the dimension's cap, so each start's total is compared and not each member.
         examples: some of the differences in words.
@@ -63,9 +63,13 @@ class Part:
     examples: tuple[str, ...] = ()
 
     @property
-    def gap(self) -> tuple[int, int, int]:
-        """By how much they differ."""
-        return self.differing, self.calls - self.raw_calls, self.cost - self.raw_cost
+    def gap(self) -> tuple[int, int, int, int]:
+        """What differs, and by how much."""
+        return self.differing, self.changing, self.calls - self.raw_calls, self.cost - self.raw_cost
+
+    def at_rest(self) -> "Part":
+        """The same where no call came meanwhile: what changed should have become equal."""
+        return replace(self, differing=self.differing + self.changing, changing=0)
 
 
 class Comparison:
@@ -108,11 +112,12 @@ class Comparison:
         if not part.differing:
             return part
         figures = ", ".join(f"('{name}', toString(its_{name}), toString(raw_{name}))" for name in MEASURES)
+        only = "AND NOT changed" if part.changing else ""
         rows = self._rows(
             f"""
             SELECT toString(toDateTime(k_start, 'UTC')), k_member, windows,
                    arrayFilter(figure -> figure.2 != figure.3, [{figures}])
-            FROM ({{}}) WHERE wrong AND NOT changed ORDER BY k_start, k_member LIMIT {EXAMPLES}
+            FROM ({{}}) WHERE wrong {only} ORDER BY k_start, k_member LIMIT {EXAMPLES}
             """,
             part.level,
             part.dimension,
@@ -207,7 +212,7 @@ def _grouped(database: str, level: str, dimension: str, totals_only: bool, told:
             GROUP BY k_start, k_member
             UNION ALL
             SELECT toInt64(toUnixTimestamp(start)) AS k_start, {its_member} AS k_member, toUInt64(1) AS n,
-                   toDateTime64(0, 3, 'UTC') AS seen, {", ".join(its)}
+                   inserted_at AS seen, {", ".join(its)}
             FROM {database}.windows FINAL
             WHERE log_id = {{log:String}} AND level = {{level:String}} AND dimension = {{dimension:String}}
               AND start >= toDateTime({{since:Int64}}, 'UTC')

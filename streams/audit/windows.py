@@ -1,7 +1,7 @@
 """Raw rows against the windows that the stream kept: each member's minutes, quarters of an hour and days.
 
-The windows worker applies blocks a moment after the sink has inserted them, so windows are waited for. A window whose
-raw rows go on arriving meanwhile has no moment at which both sides are at rest: it is counted as changing, and not
+The windows worker and the sink read the same blocks, each at its own pace, so either side is waited for. A window to
+which calls go on coming meanwhile has no moment at which both sides are at rest: it is counted as changing, and not
 compared.
 """
 
@@ -108,7 +108,7 @@ def compare_windows(
         log_id: the log of spend.usage.
         settings: time zone and retention.
         worker_ran: whether a windows worker has published anything; without one an empty table is no difference.
-        wait_seconds: how long to wait for windows that are behind the raw rows.
+        wait_seconds: how long to wait for the side that is behind.
         tell: is told how many of how many parts are compared.
     """
     there = tables.rows(
@@ -121,21 +121,33 @@ def compare_windows(
         return Windows({}, [], "no windows: no windows worker has run")
     comparison = Comparison(tables, log_id, settings)
     keys = [(level, dimension) for level in LEVELS for dimension in DIMENSIONS]
+    first = comparison.part(*_WHOLE)
+    parts = {_WHOLE: first}
+
+    def is_live() -> bool:
+        return parts[_WHOLE].raw_calls != first.raw_calls
+
+    def unequal() -> list[tuple[str, str]]:
+        # While calls go on coming, some windows are changing at any moment: only the others are waited for.
+        return [key for key, part in parts.items() if part.differing or (part.changing and not is_live())]
+
     deadline = time.monotonic() + wait_seconds
-    while (complete := comparison.part(*_WHOLE)).differing and time.monotonic() < deadline:
+    while unequal() and time.monotonic() < deadline:
         time.sleep(_PAUSE_SECONDS)
-    parts = {_WHOLE: complete}
+        parts[_WHOLE] = comparison.part(*_WHOLE)
     for number, key in enumerate(keys):
         tell(number, len(keys))
         if key != _WHOLE:
             parts[key] = comparison.part(*key)
     same = 0
-    while (wrong := [key for key in keys if parts[key].differing]) and time.monotonic() < deadline:
+    while (wrong := unequal()) and time.monotonic() < deadline:
         if same == _SETTLED and not parts[_WHOLE].differing:
             break
         time.sleep(_PAUSE_SECONDS)
-        again = {key: comparison.part(*key) for key in wrong}
+        again = {key: comparison.part(*key) for key in {_WHOLE, *wrong}}
         same = same + 1 if all(again[key].gap == parts[key].gap for key in wrong) else 0
         parts |= again
     tell(len(keys), len(keys))
+    if not is_live():
+        parts = {key: part.at_rest() for key, part in parts.items()}
     return Windows(comparison.since, [comparison.told(parts[key]) for key in keys])
