@@ -88,8 +88,10 @@ class WindowsLog:
             if under_way > _UNDER_WAY_BYTES:
                 producer.flush()
                 under_way = 0
+        self._send_open(producer, merging, ids)
         producer.flush()
-        self.save_summary(producer, merging, ids, more)
+        self._send_summary(producer, merging, ids, more)
+        producer.flush()
         for level in LEVELS:
             for at in merging.windows.expired[level]:
                 if (part := f"{level}/{at}") in self.kept:
@@ -101,7 +103,18 @@ class WindowsLog:
     def save_summary(
         self, producer: OrderedProducer, merging: Merging, ids: tuple[str, str, str], more: dict[str, Any]
     ) -> None:
-        """Write where to go on; of nothing that has changed since the parts were saved."""
+        """Write under this epoch what `load` found and nobody else may change: where to go on, and what is still open.
+
+        Detectors that are saved later would otherwise lack the windows that a paused owner, further on, has closed. The
+        summary is first: with its position, open windows of another epoch are at most ahead of it.
+        """
+        self._send_summary(producer, merging, ids, more)
+        self._send_open(producer, merging, ids)
+        producer.flush()
+
+    def _send_summary(
+        self, producer: OrderedProducer, merging: Merging, ids: tuple[str, str, str], more: dict[str, Any]
+    ) -> None:
         summary = {
             "format": FORMAT,
             "ids": ids,
@@ -111,7 +124,12 @@ class WindowsLog:
             **more,
         }
         self._send(producer, _SUMMARY, json.dumps(summary).encode(), {})
-        producer.flush()
+
+    def _send_open(self, producer: OrderedProducer, merging: Merging, ids: tuple[str, str, str]) -> None:
+        for closing in merging.closings:
+            batch = to_batch(closing.open).replace_schema_metadata({"through": str(closing.through)})
+            header = {"ids": ids, "blocks": merging.blocks_of((CLOSING, closing.seconds))}
+            self._send(producer, f"{CLOSING}/{closing.seconds}", blocks.write(batch), header)
 
     def _send(self, producer: OrderedProducer, part: str, value: bytes, header: dict[str, Any]) -> None:
         producer.send(
@@ -173,7 +191,7 @@ def _key(epoch: int, part: str) -> bytes:
 
 
 def _changed(merging: Merging, saved: dict[int, int]) -> Iterator[tuple[str, dict[int, int], bytes]]:
-    """The parts to save: name, blocks in them, bytes. Detectors before what is open: what closed is judged already."""
+    """The chunks and detectors to save: name, blocks in them, bytes; what is open follows, with the summary."""
     for level in LEVELS:
         for at, chunk in merging.windows.chunks[level].items():
             if chunk.dirty:
@@ -182,10 +200,6 @@ def _changed(merging: Merging, saved: dict[int, int]) -> Iterator[tuple[str, dic
         if closing.through != saved.get(closing.seconds):
             saved[closing.seconds] = closing.through
             yield f"watch/{closing.seconds}", merging.blocks_of(("watch", closing.seconds)), _states(watch)
-    for closing in merging.closings:
-        batch = to_batch(closing.open).replace_schema_metadata({"through": str(closing.through)})
-        place = (CLOSING, closing.seconds)
-        yield f"{CLOSING}/{closing.seconds}", merging.blocks_of(place), blocks.write(batch)
 
 
 def _states(watch: Watch) -> bytes:
