@@ -279,7 +279,11 @@ class MergeStage:
 
 def _kept(part: _Partition) -> dict[str, Any]:
     """What the summary holds besides."""
-    return {"book": part.book.dump(), "trends_told": part.alarms.trends_told}
+    return {
+        "book": part.book.dump(),
+        "trends_told": part.alarms.trends_told,
+        "zone": part.merging.windows.zone.key,
+    }
 
 
 def _messages(records: list[Record], part: _Partition) -> Iterable[Message]:
