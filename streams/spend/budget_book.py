@@ -107,7 +107,7 @@ class BudgetBook:
         now = datetime.fromtimestamp(watermark, UTC)
         for budget_id, member in sorted(keys):
             budget = self.budgets.get(budget_id)
-            if budget is None:
+            if budget is None or not budget.limits(member):  # it was about somebody else before
                 continue
             period = period_at(budget.period, now, self.zone)
             standing = current(self.standings.get((budget_id, member), ()), period)

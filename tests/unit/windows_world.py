@@ -39,7 +39,9 @@ BUDGETS = {
     name: Budget(id=name, name=name, scope=scope, member=member, period=period, limit_usd=limit, thresholds=[50],
                  created_at=datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
     for name, scope, member, period, limit in (
-        ("each", "workload", "*", "day", "12"), ("all", "global", "", "month", "60"), ("a-s", "workload", "a", "week", "25")
+        ("each", "workload", "*", "day", "12"),
+        ("all", "global", "", "month", "60"),
+        ("a-s", "workload", "a", "week", "25"),
     )
 }  # fmt: skip
 
