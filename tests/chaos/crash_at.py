@@ -17,13 +17,17 @@ from typing import Any
 from clickhouse_connect.driver.httpclient import HttpClient
 
 import clickhouse.sink
+import streams.merge_totals
 from clickhouse.progress import Progress
 from clickhouse.sink import PartitionSink
 from streams import topics
 from streams.cli import main
+from streams.merge_totals import MergeStage
 from streams.price_events import PriceStage
 from streams.publishing import OrderedProducer
+from streams.total_blocks import TotalsStage
 from streams.transport import BatchConsumer
+from streams.windows_log import WindowsLog
 
 
 def die(number: signal.Signals = signal.SIGKILL) -> None:
@@ -108,6 +112,100 @@ def stopped_for_long() -> None:
     before(PartitionSink, "_insert", signal.SIGSTOP)
 
 
+def checkpoints_often() -> None:
+    """The state of the windows is saved every second, not every 30."""
+    streams.merge_totals.CHECKPOINT_SECONDS = 1.0
+
+
+def totals_sent(number: signal.Signals = signal.SIGKILL) -> None:
+    """Totals are acknowledged, the progress that covers them is not written."""
+    write, reached = TotalsStage._write_progress, False
+
+    def wrapped(self: TotalsStage, part: Any) -> None:
+        nonlocal reached
+        if part.progress.header.block > part.written.header.block and not reached:
+            reached = True
+            die(number)
+            print("crash_at: went on", flush=True)
+        write(self, part)
+
+    TotalsStage._write_progress = wrapped  # type: ignore[method-assign]
+
+
+def checkpoint(part: str, number: signal.Signals = signal.SIGKILL) -> None:
+    """In the middle of a checkpoint: parts are saved up to and with the first of that kind, the rest is not."""
+    checkpoints_often()
+    send, reached = WindowsLog._send, False
+
+    def wrapped(self: WindowsLog, producer: OrderedProducer, name: str, *args: Any) -> None:
+        nonlocal reached
+        send(self, producer, name, *args)
+        if name.startswith(part) and not reached:
+            reached = True
+            producer.flush()
+            die(number)
+            print("crash_at: went on", flush=True)
+
+    WindowsLog._send = wrapped  # type: ignore[method-assign]
+
+
+def checkpoint_saved() -> None:
+    """A checkpoint is complete, and nothing was published since."""
+    checkpoints_often()
+    save = WindowsLog.save
+
+    def wrapped(self: WindowsLog, producer: OrderedProducer, merging: Any, *args: Any) -> None:
+        save(self, producer, merging, *args)
+        if merging.position:
+            die()
+
+    WindowsLog.save = wrapped  # type: ignore[method-assign]
+
+
+def alerts_sent(acknowledged: bool) -> None:
+    """Alerts are on the topic, or on their way; the state that they follow from is not saved."""
+    tell = MergeStage._tell
+
+    def wrapped(self: MergeStage, part: Any, found: Any) -> None:
+        before = len(part.alarms.published)
+        tell(self, part, found)
+        if len(part.alarms.published) > before:
+            self._producer.flush() if acknowledged else time.sleep(0.002)
+            die()
+
+    MergeStage._tell = wrapped  # type: ignore[method-assign]
+
+
+def windows_published() -> None:
+    """Windows are on the topic, the state that they come from is not saved."""
+    publish = MergeStage._publish
+
+    def wrapped(self: MergeStage, part: Any, *args: Any, **more: Any) -> None:
+        waiting = bool(part.changed)
+        publish(self, part, *args, **more)
+        if waiting and not part.changed:
+            self._producer.flush()
+            die()
+
+    MergeStage._publish = wrapped  # type: ignore[method-assign]
+
+
+def merge_stop() -> None:
+    """Stopped with totals in hand, after checkpoints."""
+    checkpoints_often()
+    merge, reached = MergeStage._merge, False
+
+    def wrapped(self: MergeStage, records: list[Any], part: Any) -> None:
+        nonlocal reached
+        if part.merging.sources and any(record.value for record in records) and not reached:
+            reached = True
+            die(signal.SIGSTOP)
+            print("crash_at: went on", flush=True)
+        merge(self, records, part)
+
+    MergeStage._merge = wrapped  # type: ignore[method-assign]
+
+
 STEPS: dict[str, Callable[[], None]] = {
     "block-decided": lambda: before(PriceStage, "_publish"),
     "dead-letters-acknowledged": dead_letters_acknowledged,
@@ -119,6 +217,17 @@ STEPS: dict[str, Callable[[], None]] = {
     "inserted": inserted,
     "insert-stop": lambda: before(PartitionSink, "_insert", signal.SIGSTOP),
     "insert-stop-long": stopped_for_long,
+    "checkpoints-often": checkpoints_often,
+    "totals-sent": totals_sent,
+    "totals-sent-stop": lambda: totals_sent(signal.SIGSTOP),
+    "checkpoint-chunks": lambda: checkpoint("quarter_hour/"),
+    "checkpoint-closings": lambda: checkpoint("closing/300"),
+    "checkpoint-stop": lambda: checkpoint("day/", signal.SIGSTOP),
+    "checkpoint-saved": checkpoint_saved,
+    "alerts-sent": lambda: alerts_sent(acknowledged=True),
+    "alerts-on-the-way": lambda: alerts_sent(acknowledged=False),
+    "windows-published": windows_published,
+    "merge-stop": merge_stop,
 }
 
 if __name__ == "__main__":

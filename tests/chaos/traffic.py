@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from confluent_kafka import Message
 
 from clickhouse.client import connect
 from schemas.registry import write_prefix
+from schemas.usage_event import UsageEvent, to_avro
 from streams import topics
 from streams.blocks import Header
 from streams.embedded import answers
@@ -38,15 +39,25 @@ class Traffic:
         poison: records that must become dead letters.
     """
 
-    def __init__(self, settings: Settings, seed: int = 1, records: int = 15_000) -> None:
+    def __init__(self, settings: Settings, seed: int = 1, records: int = 15_000, running_away: bool = False) -> None:
+        """`running_away`: among the traffic is a workload that costs 20 cents every five minutes, at times $10."""
         self.sent = self.again = self.poison = 0
         self._settings = settings
         self._rng = np.random.default_rng(seed)
-        sample = generate(seed=seed, end=datetime.now(UTC), events=records, days=3)
+        now, prefix = datetime.now(UTC), write_prefix(settings)
+        sample = generate(seed=seed, end=now, events=records, days=3)
         self._order = sample.order
         self._spoilt = sample.spoilt != NULL
-        pairs = sample.encoded(prefix=write_prefix(settings))
+        pairs = sample.encoded(prefix=prefix)
         self._records = [pair for keys, values in pairs for pair in zip(keys, values, strict=True)]
+        if running_away:
+            calls = list(_run_away(now - timedelta(days=3), now))
+            reached = np.maximum.accumulate(sample.events["time"].cast("int64").to_numpy()[sample.order])
+            places = np.searchsorted(reached, [int(call.time.timestamp() * 1e6) for call in calls])
+            self._order = np.insert(self._order, places, len(self._spoilt) + np.arange(len(calls)))
+            self._spoilt = np.append(self._spoilt, np.zeros(len(calls), bool))
+            for number, (place, call) in enumerate(zip(places, calls, strict=True)):
+                self._records.insert(int(place) + number, (call.key, to_avro(call, prefix)))
         self._at = 0
         self._known: dict[int, tuple[bytes, bytes]] = {}
 
@@ -74,6 +85,23 @@ class Traffic:
             producer.send_many([key for key, _ in first + batch], [value for _, value in first + batch])
 
 
+def _run_away(start: datetime, end: datetime) -> Iterator[UsageEvent]:
+    """A call in every five minutes; after a warm-up of ten hours, every five hours three of them are long."""
+    for number in range((end - start) // timedelta(minutes=5)):
+        is_long = number > 120 and number % 60 < 3
+        yield UsageEvent(
+            id=f"nightly-{number}",
+            source="nightly",
+            time=start + timedelta(minutes=5 * number + 1),
+            provider="openai",
+            request_model="gpt-4o",
+            operation="chat",
+            workload="nightly-report",
+            input_tokens=1000,
+            output_tokens=1_000_000 if is_long else 20_000,  # $10 a million
+        )
+
+
 def spawn(stack: Stack, name: str, *command: str, **environment: object) -> int:
     """Start a process of the test's own under the stack; returns the port of its web."""
     port = free_port()
@@ -81,6 +109,7 @@ def spawn(stack: Stack, name: str, *command: str, **environment: object) -> int:
     own = {
         "SPEND_WORKER_WEB_PORT": port,
         "SPEND_SINK_WEB_PORT": port,
+        "SPEND_WINDOWS_WEB_PORT": port,
         "SPEND_STATE_DIR": stack.settings.state_dir / name,
         **environment,
     }
@@ -93,13 +122,16 @@ def crash(stack: Stack, name: str, step: str, *command: str) -> int:
     return spawn(stack, name, str(HERE / "crash_at.py"), step, *command)
 
 
-def begin(stack: Stack, name: str, *command: str, **environment: object) -> None:
-    """Start `spendstream COMMAND` and wait until it is ready, whatever has become of the others."""
-    port = spawn(stack, name, "-m", "streams.cli", *command, **environment)
+def begin(stack: Stack, name: str, *command: str, step: str = "", **environment: object) -> int:
+    """Start `spendstream COMMAND`, with a step of `crash_at.py` if you like, and wait until it is ready, whatever has
+    become of the others; returns the port of its web."""
+    script = (str(HERE / "crash_at.py"), step) if step else ("-m", "streams.cli")
+    port = spawn(stack, name, *script, *command, **environment)
     until(
         lambda: answers(f"http://127.0.0.1:{port}/ready") or state(stack, name) == "Z", f"{name}: {said(stack, name)}"
     )
     assert state(stack, name) != "Z", said(stack, name)[-3000:]
+    return port
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 40.0) -> Any:
@@ -136,7 +168,7 @@ def await_stop(stack: Stack, name: str) -> None:
 
 def await_end(stack: Stack, name: str) -> str:
     """Wait until a process has ended by itself, and clear it away; its log."""
-    until(lambda: state(stack, name) == "Z", f"{name} to end; it said:\n{said(stack, name)[-2000:]}")
+    until(lambda: state(stack, name) == "Z", f"{name} to end; it said:\n{said(stack, name)[-2000:]}", seconds=90)
     stack.kill(name)
     return said(stack, name)
 
@@ -162,6 +194,15 @@ def assert_exact(report: dict[str, Any], traffic: Traffic | None = None) -> None
         assert report["accepted"] == traffic.sent
         assert report["dropped_duplicates"] == traffic.again
         assert report["dead_letters"] == traffic.poison
+
+
+def assert_windows_exact(report: dict[str, Any], traffic: Traffic | None = None) -> None:
+    """Every window equals its raw rows, and everything else is exact."""
+    assert_exact(report, traffic)
+    windows = report["windows"]
+    assert (windows["ok"], windows["differing"], windows["changing"]) == (True, 0, 0), windows
+    assert min(level["windows"] for level in windows["levels"].values()) > 0
+    assert windows["levels"]["day"]["calls"] == report["accepted"]
 
 
 def messages(settings: Settings, topic: str, partition: int) -> Iterator[Message]:

@@ -1,0 +1,72 @@
+"""The alerts that follow from what was priced when nothing ever dies: spend.totals replayed, message by message."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from traffic import messages
+
+from streams import alerts, topics, totals
+from streams.raise_alerts import Alarms
+from streams.settings import Settings
+from streams.spend.alert import Alert, Completeness, Origin
+from streams.spend.budget import Budget
+from streams.spend.explained import Explained
+from streams.spend.merging import Message, Source
+from streams.spend.windows import DAY
+from streams.windows_start import new_book, new_merging
+
+
+def replay(settings: Settings, budgets: Mapping[str, Budget]) -> list[Alert]:
+    """The alerts of all partitions. The budgets were there before the first call."""
+    found: list[Alert] = []
+    for number in range(settings.partitions):
+        merging = new_merging(settings, number, settings.partitions)
+        book = new_book(settings, number, settings.partitions)
+        alarms = Alarms(book.zone, set(), {}, lambda *_: Explained((), None, "replayed"), lambda *_: False)
+        origin = Origin("replay", Completeness(0, 0, 0, 0), book.zone)
+        found += alarms.of_budgets(book.take_terms(budgets, merging.windows, 0), budgets, origin)
+        for message in _totals(settings, number):
+            merged = merging.apply([message])
+            changes, _ = book.merge(merged.touched, merged.watermark)
+            found += alarms.fresh(alarms.of_budgets(changes, budgets, origin))
+            found += alarms.fresh(alarms.of_anomalies(merged.found, origin))
+            found += alarms.fresh(alarms.of_unpriced(merged.touched[DAY], origin))
+            found += alarms.fresh(alarms.of_trends(merging.windows, merged.watermark, origin))
+    return found
+
+
+def _totals(settings: Settings, partition: int) -> Iterable[Message]:
+    for record in messages(settings, topics.TOTALS, partition):
+        header = totals.Header.from_kafka(record.headers())  # type: ignore[arg-type]
+        source = Source(
+            block=header.block,
+            events=header.events,
+            duplicates=header.duplicates,
+            dead_letters=header.dead_letters,
+            event_time_max=header.event_time_max,
+            idle=bool(header.idle),
+        )
+        yield Message(record.offset() or 0, header.source_partition, source, totals.read(record.value() or b""))
+
+
+def long_standing(*terms: Mapping[str, object]) -> dict[str, Budget]:
+    """Budgets that were there before the first call, so that every period is judged."""
+    found = {}
+    for each in terms:
+        key = str(each["name"]).lower().replace(" ", "-")
+        found[key] = Budget.model_validate({**each, "id": key, "created_at": "2020-01-01T00:00:00Z"})
+    return found
+
+
+def told(settings: Settings) -> Counter[str]:
+    """How often each alert stands on spend.alerts."""
+    return Counter(published.alert.id for published in alerts.read(settings))
+
+
+def decisions(ids: Iterable[str]) -> set[str]:
+    """The alerts that may not depend on how the work was cut up.
+
+    Left out are revisions, which say that an opening met only some of the calls of its minute, and stalls, which are
+    about the clock.
+    """
+    return {alert for alert in ids if "/revised/" not in alert and not alert.startswith("stalled/")}

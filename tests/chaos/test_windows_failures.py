@@ -1,0 +1,146 @@
+"""The windows worker's rows of docs/reliability.md, brought about on real processes; then the audit, and the alerts.
+
+One worker after the other dies at a step of its own, and the next goes on behind it; then three that share the
+partitions are stopped, and wake up behind their successor. The audit compares every window with its raw rows, and the
+alerts must be those of a run in which nothing dies.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from alerts_without_a_crash import decisions, long_standing, replay, told
+from traffic import Traffic, assert_windows_exact, audit, begin, crash, said, state, until
+
+from streams import budgets
+from streams.embedded import answers
+from streams.settings import Settings
+from streams.supervisor import SERVERS, STEPS, Stack, on_free_ports
+
+pytestmark = pytest.mark.stack
+
+DYING = (
+    *("totals-sent", "checkpoint-chunks", "windows-published", "alerts-on-the-way"),
+    *("checkpoint-closings", "alerts-sent", "checkpoint-saved"),
+)
+STOPPING = ("totals-sent-stop", "checkpoint-stop", "merge-stop")
+PARTITIONS = 3
+BUDGETS = long_standing(
+    {"name": "Everything", "scope": "global", "period": "month", "limit_usd": "400.00", "thresholds": [10, 30, 60]},
+    {"name": "Each user", "scope": "user", "member": "*", "period": "day", "limit_usd": "0.05", "thresholds": [50]},
+    {"name": "Each customer", "scope": "customer", "member": "*", "period": "week", "limit_usd": "0.25"},
+)
+
+
+@dataclass
+class Scene:
+    """What was left: logs by process, audits, how often each alert was told, and who would have been told of what."""
+
+    logs: dict[str, str]
+    after_waking: dict[str, Any]
+    after_another: dict[str, Any]
+    told: Counter[str]
+    without_a_crash: set[str]
+    traffic: Traffic
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    yield play(tmp_path_factory.mktemp("windows"))
+
+
+def play(folder: Path) -> Scene:
+    """Let workers die and stop, each at its step, and see what is left."""
+    wanted = {"partitions": PARTITIONS, "session_timeout_seconds": 2, "block_seconds": 0.2, "alerts_per_hour": 1000}
+    wanted |= {"stall_seconds": 600}  # who is paused for longer than this ends when he wakes up
+    conf = on_free_ports(Settings(state_dir=folder, **wanted))
+    with Stack(conf, parts=(*SERVERS, *STEPS, "worker", "sink")) as stack:
+        budgets.publish(conf, BUDGETS)
+        traffic = Traffic(conf, seed=3, records=6_000, running_away=True)
+        for step in DYING:
+            crash(stack, step, step, "windows")
+            publish_until_it_stands(stack, traffic, step)
+            stack.kill(step)
+        ports = {step: crash(stack, step, step, "windows") for step in STOPPING}
+        for step, port in ports.items():  # what those before left undone may stop one at once
+            until(
+                lambda step=step, port=port: state(stack, step) == "T" or answers(f"http://127.0.0.1:{port}/ready"),
+                f"{step} to be ready",
+                90,
+            )
+        for step in STOPPING:
+            publish_until_it_stands(stack, traffic, step)
+        port = begin(stack, "windows", "windows")
+        until(lambda: lag(port) == [0] * PARTITIONS, "the successor to have worked on everything", 90)
+        for step in STOPPING:
+            stack.resume(step)
+        for step in STOPPING:
+            until(lambda step=step: "crash_at: went on" in said(stack, step), f"{step} to go on")
+        traffic.publish(events=1000, again=20, poison=1)
+        after_waking = audit(stack)
+        for step in ("windows", *STOPPING):
+            stack.kill(step)
+        begin(stack, "windows", "windows")
+        traffic.publish(events=500, again=20, poison=1)
+        after_another = audit(stack)
+        stack.check()
+        return Scene(
+            logs={step: said(stack, step) for step in (*DYING, *STOPPING)},
+            after_waking=after_waking,
+            after_another=after_another,
+            told=told(conf),
+            without_a_crash={alert.id for alert in replay(conf, BUDGETS)},
+            traffic=traffic,
+        )
+
+
+def publish_until_it_stands(stack: Stack, traffic: Traffic, name: str) -> None:
+    """Send calls, a few at a time, until a process has killed or stopped itself."""
+    traffic.publish(events=200, again=10, poison=1)
+    for _ in range(200):
+        if state(stack, name) in "ZT":
+            return
+        time.sleep(0.5)
+        if traffic.sent < 4_500:
+            traffic.publish(events=20, again=1)
+    raise AssertionError(f"{name} never came to its step; it said:\n{said(stack, name)[-2000:]}")
+
+
+def lag(port: int) -> list[float]:
+    """Totals that a windows worker has not merged yet, of each of its partitions."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return [float(line.split()[1]) for line in lines if line.startswith("spend_lag") and '"spend.totals"' in line]
+
+
+@pytest.mark.parametrize("step", DYING)
+def test_the_windows_worker_dies(scene: Scene, step: str) -> None:
+    assert "crash_at: SIGKILL" in scene.logs[step]
+    assert_windows_exact(scene.after_waking)
+
+
+@pytest.mark.parametrize("step", STOPPING)
+def test_a_paused_windows_worker_wakes_up_behind_its_successor(scene: Scene, step: str) -> None:
+    assert "crash_at: SIGSTOP" in scene.logs[step]
+    assert "crash_at: went on" in scene.logs[step]
+    assert_windows_exact(scene.after_waking)
+
+
+def test_what_they_saved_is_whole_for_the_next_one(scene: Scene) -> None:
+    assert_windows_exact(scene.after_another, scene.traffic)
+
+
+def test_everybody_is_told_what_they_would_have_been_told_without_a_crash(scene: Scene) -> None:
+    kinds = Counter(alert.partition("/")[0] for alert in scene.without_a_crash)
+    assert min(kinds["budget"], kinds["anomaly"], kinds["unpriced"]) > 0
+    assert decisions(scene.told) == decisions(scene.without_a_crash)
+
+
+def test_each_of_them_once(scene: Scene) -> None:
+    print(scene.told.total(), len(scene.told), {a: n for a, n in scene.told.items() if n > 1})
+    assert set(scene.told.values()) == {1}
