@@ -6,7 +6,7 @@ again after a crash would be harmless, and knowing the ids that are there makes 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ import polars as pl
 
 from streams.spend import alert, trend
 from streams.spend.alert import Alert, BudgetLevel, Origin
-from streams.spend.anomaly import Finding
+from streams.spend.anomaly import Finding, incident_id
 from streams.spend.budget import Budget
 from streams.spend.budget_levels import Change
 from streams.spend.explained import Explained
@@ -70,20 +70,22 @@ class Alarms:
             yield told
 
     def of_anomalies(self, found: Iterable[tuple[str, str, Finding]], origin: Origin) -> Iterator[Alert]:
-        """Unusual spend, but for what was planned."""
+        """Unusual spend, but for what was planned; an incident that nobody heard of neither grows nor ends."""
         for dimension, member, finding in found:
-            starts = datetime.fromtimestamp(finding.window, UTC)
-            if finding.change != "closed" and self.is_planned(dimension, member, starts):
-                continue
+            is_told = f"{incident_id(dimension, member, finding)}/opened" in self.published
             if finding.change == "closed":
-                yield alert.anomaly(origin, dimension, member, finding)
+                if is_told:
+                    yield alert.anomaly(origin, dimension, member, finding)
                 continue
-            why = self.explain(dimension, member, finding)
+            if self.is_planned(dimension, member, datetime.fromtimestamp(finding.window, UTC)):
+                continue
+            first = finding if is_told else replace(finding, change="opened")
+            why = self.explain(dimension, member, first)
             yield alert.anomaly(
                 origin,
                 dimension,
                 member,
-                finding,
+                first,
                 explained_by=why.shares,
                 split=why.split,
                 details=why.details,
