@@ -14,7 +14,7 @@ from tests.unit import windows_world as model
 from tests.unit.test_merging import same
 from tests.unit.windows_world import Owner, World
 
-RUNS = 40
+RUNS = 20
 
 
 def wrongs(world: World, end: Owner) -> list[str]:
