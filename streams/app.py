@@ -125,6 +125,7 @@ def _consumer(app: faust.App) -> BatchConsumer:
 def _add_pages(app: faust.App, stages: Sequence[AppStage]) -> None:
     @app.page("/metrics")
     async def serve_metrics(web: View, request: Request) -> Response:
+        metrics.LAG.clear()  # of partitions that are another's by now
         for tp, behind in _consumer(app).lag().items():
             metrics.LAG.labels(tp.topic, tp.partition).set(behind)
         return web.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])
