@@ -34,3 +34,4 @@ def setup_logging(settings: Settings) -> None:
     root.setLevel(logging.INFO)
     for noisy in ("faust", "mode", "aiokafka", "aiohttp.access", "kafka", "urllib3", "clickhouse_connect"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("mode.timers").setLevel(logging.ERROR)  # a timer that waits for a merge is no news

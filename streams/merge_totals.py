@@ -27,6 +27,7 @@ from streams.publishing import OrderedProducer, end_process
 from streams.raise_alerts import Alarms, crossings
 from streams.settings import Settings
 from streams.spend.alert import Alert, Completeness, Origin
+from streams.spend.budget import Budget
 from streams.spend.budget_book import BudgetBook
 from streams.spend.merging import Merging, Message, Source
 from streams.spend.windows import DAY
@@ -183,9 +184,10 @@ class MergeStage:
         budgets = self._budgets.budgets
         if budgets is part.budgets:
             return
-        gone = set(part.book.budgets) - set(budgets)
+        known = dict(part.book.budgets)
+        gone = {b.id for b in known.values() if b.id not in budgets or not _same_scope(b, budgets[b.id])}
         before = part.book.all_keys()
-        names = {**part.book.budgets, **budgets}
+        names = {**known, **budgets}
         changes = part.book.take_terms(budgets, part.merging.windows, part.merging.watermark)
         part.budgets = budgets
         part.statuses |= part.book.all_keys()
@@ -194,7 +196,7 @@ class MergeStage:
         for budget_id, member in before:
             if budget_id in gone:
                 self._producer.send(
-                    topics.BUDGET_STATUS, None, key=names[budget_id].status_key(member).encode(), partition=0
+                    topics.BUDGET_STATUS, None, key=known[budget_id].status_key(member).encode(), partition=0
                 )
 
     def _listen(self) -> None:
@@ -284,6 +286,10 @@ def _kept(part: _Partition) -> dict[str, Any]:
         "trends_told": part.alarms.trends_told,
         "zone": part.merging.windows.zone.key,
     }
+
+
+def _same_scope(one: Budget, other: Budget) -> bool:
+    return (one.scope, one.member) == (other.scope, other.member)
 
 
 def _messages(records: list[Record], part: _Partition) -> Iterable[Message]:
