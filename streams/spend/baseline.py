@@ -330,18 +330,14 @@ def _turn_hours(states: np.ndarray, windows: np.ndarray, setting: Setting) -> No
     rows = np.flatnonzero(hour != before)
     if not len(rows):
         return
-    every = len(rows) == len(states)
-    some = states if every else states[rows]
-    index = np.arange(len(rows))
-    median = _hour_median(some)
-    some["hours"][index, before[rows] % _HOURS] = np.where(some["hour_count"] > 0, median, _UNKNOWN)
+    hours, count = states["hours"], states["hour_count"][rows]  # the hours are not copied: most of a state is they
+    median = _hour_median(states["recent"][rows], states["windows"][rows], count)
+    hours[rows, before[rows] % _HOURS] = np.where(count > 0, median, _UNKNOWN)
     skipped = np.minimum(hour[rows] - before[rows], _HOURS)
-    for row in np.flatnonzero(skipped > 1):  # hours without a window: what stands in their place is five weeks old
-        some["hours"][row, (before[rows[row]] + np.arange(1, skipped[row])) % _HOURS] = _UNKNOWN
-    some["season"] = _season(some["hours"], hour[rows])
-    some["hour_count"] = 0
-    if not every:
-        states[rows] = some
+    for at in np.flatnonzero(skipped > 1):  # hours without a window: what stands in their place is five weeks old
+        hours[rows[at], (before[rows[at]] + np.arange(1, skipped[at])) % _HOURS] = _UNKNOWN
+    states["season"][rows] = _season(hours, rows, hour[rows])
+    states["hour_count"][rows] = 0
 
 
 def _between_hours(season: np.ndarray, windows: np.ndarray, setting: Setting) -> np.ndarray:
@@ -352,28 +348,33 @@ def _between_hours(season: np.ndarray, windows: np.ndarray, setting: Setting) ->
     return this + np.abs(offset) * (np.where(offset < 0, before, after) - this)
 
 
-def _hour_median(states: np.ndarray) -> np.ndarray:
-    """Median of the latest `hour_count` windows, as it is stored: uint16 (n,)."""
-    age = (states["windows"].astype(np.int64)[:, None] - 1 - np.arange(_RECENT)) % _RECENT
-    inside = np.where(age < states["hour_count"][:, None], states["recent"], Stat(np.inf))
+def _hour_median(recent: np.ndarray, windows: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Median of the latest `count` windows of a ring, as it is stored: uint16 (n,)."""
+    age = (windows.astype(np.int64)[:, None] - 1 - np.arange(_RECENT)) % _RECENT
+    inside = np.where(age < count[:, None], recent, Stat(np.inf))
     ordered = np.sort(inside, axis=1)
-    index, count = np.arange(len(states)), np.maximum(states["hour_count"], 1).astype(np.int64)
-    middle = (ordered[index, (count - 1) // 2] + ordered[index, count // 2]) / Stat(2)
+    index, held = np.arange(len(recent)), np.maximum(count, 1).astype(np.int64)
+    middle = (ordered[index, (held - 1) // 2] + ordered[index, held // 2]) / Stat(2)
     return np.rint(np.minimum(middle * Stat(_STEPS), _UNKNOWN - 1)).astype(np.uint16)
 
 
-def _season(hours: np.ndarray, hour: np.ndarray) -> np.ndarray:
+def _season(hours: np.ndarray, rows: np.ndarray, hour: np.ndarray) -> np.ndarray:
     """Usual log spend of the hour before, the hour and the hour after: float32 (n, 3), NaN where history is short."""
     hour = hour[:, None] + np.array([-1, 0, 1])
-    weekly, weeks = _median_of(hours, hour, 168, WEEKS - 1)
-    daily, days = _median_of(hours, hour, 24, 5)
+    weekly, weeks = _median_of(hours, rows, hour, 168, WEEKS - 1)
+    daily, days = _median_of(hours, rows, hour, 24, 5)
     return np.where(weeks >= 1, weekly, np.where(days >= 2, daily, Stat(np.nan)))
 
 
-def _median_of(hours: np.ndarray, hour: np.ndarray, apart: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Median of the known ones of `count` past hours `apart` from each of `hour` (n, 3), and how many are known."""
+def _median_of(
+    hours: np.ndarray, rows: np.ndarray, hour: np.ndarray, apart: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Median of the known ones of `count` past hours `apart` from each of `hour` (n, 3), and how many are known.
+
+    `rows` (n,) are those of `hours`.
+    """
     at = (hour[:, :, None] - apart * np.arange(1, count + 1)) % _HOURS
-    past = hours[np.arange(len(hours))[:, None, None], at].reshape(-1, count)
+    past = hours[rows[:, None, None], at].reshape(-1, count)
     past.sort(axis=1)  # unknown ones come last
     known = (past != _UNKNOWN).sum(axis=1)
     index, last = np.arange(len(past)), np.maximum(known, 1)

@@ -1,5 +1,6 @@
 """The anomaly detectors of many members: closed windows in, incidents out. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,11 +42,12 @@ class Watch:
         """
         if closed.is_empty():
             return []
-        self._admit(closed)
         found: list[tuple[str, str, Finding]] = []
-        rows = np.array([self._rows.get(key, -1) for key in closed.select("dimension", "member").iter_rows()], np.int64)
         windows = closed["window"].to_numpy()
         picos, units = closed["picos"].to_numpy(), closed["units"].to_numpy()
+        keys = list(zip(closed["dimension"].to_list(), closed["member"].to_list(), strict=True))
+        self._admit(keys[row] for row in np.flatnonzero(picos >= WATCHED_FROM).tolist())
+        rows = np.array([self._rows.get(key, -1) for key in keys], np.int64)
         starts = np.flatnonzero(np.diff(windows, prepend=-1))
         for start, end in zip(starts, [*starts[1:], len(windows)], strict=True):
             here = np.flatnonzero(rows[start:end] >= 0) + start
@@ -68,15 +70,14 @@ class Watch:
         self.states[still] = states
         return [(*self.members[still[finding.position]], finding) for finding in findings]
 
-    def _admit(self, closed: pl.DataFrame) -> None:
-        spenders = (
-            closed.filter(pl.col("picos") >= WATCHED_FROM).select("dimension", "member").unique(maintain_order=True)
-        )
-        fresh = [key for key in spenders.iter_rows() if key not in self._rows][: max(0, self.most - len(self.members))]
-        if fresh:
-            self._rows |= {key: len(self.members) + at for at, key in enumerate(fresh)}
-            self.members += fresh
-            self.states = np.concatenate([self.states, anomaly.new_members(len(fresh))])
+    def _admit(self, spenders: Iterable[tuple[str, str]]) -> None:
+        before = len(self.members)
+        for key in spenders:
+            if key not in self._rows and len(self.members) < self.most:
+                self._rows[key] = len(self.members)
+                self.members.append(key)
+        if len(self.members) > before:
+            self.states = np.concatenate([self.states, anomaly.new_members(len(self.members) - before)])
 
     def _tell(
         self, states: np.ndarray, findings: list[Finding], rows: np.ndarray, window: int

@@ -1,7 +1,7 @@
 """Windows of the members of one partition of spend.totals: minutes, quarters of an hour and days. Pure.
 
-Deltas are added up in chunks, a level's windows of one stretch of time in one frame, so that work, memory and what has
-to be saved follow what changes and not what is kept. Every member of a dimension lies in one partition, and all of a
+Deltas are added up in chunks, a level's windows of one stretch of time, in place, so that work and what has to be saved
+follow what changes and not what is kept. Every member of a dimension lies in one partition, and all of a
 partition's deltas pass through here in the order of their log, so sums do not depend on how they were batched.
 """
 
@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from streams.spend.dimensions import DIMENSIONS, GLOBAL, is_other, other
-from streams.spend.totals import MEASURES, SCHEMA
+from streams.spend.dimensions import COUNTS, DIMENSIONS, GLOBAL, is_other, other
+from streams.spend.totals import MEASURES, SCHEMA, runs
+from streams.spend.window_sums import WIDTH, WindowSums, columns_of, measures_of, summed
 
 MINUTE, QUARTER_HOUR, DAY = "minute", "quarter_hour", "day"
 LEVELS: tuple[str, ...] = (MINUTE, QUARTER_HOUR, DAY)
@@ -33,8 +34,10 @@ WINDOW = pl.Schema(
 Place = tuple[str, int]
 """A chunk: its level and the number of its stretch."""
 
-_LONGEST: Mapping[str, int] = {MINUTE: 60, QUARTER_HOUR: 900, DAY: 25 * 3_600}  # seconds of a window
 _STRETCH: Mapping[str, int] = {MINUTE: 3_600, QUARTER_HOUR: 86_400, DAY: 1}  # seconds of one chunk; a day is its own
+_BITS = 30  # of a member's number
+_NUMBER = 2**_BITS - 1
+_CALLS = COUNTS.index("calls")
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,50 @@ class Retention:
         return {MINUTE: self.minute, QUARTER_HOUR: self.quarter_hour, DAY: self.day}[level]
 
 
+class _Names:
+    """Numbers for members, so that windows have keys of 64 bits: start * 2**_BITS + number."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._fresh: list[tuple[str, str]] = []
+        self._names = pl.DataFrame(schema=["dimension", "member"]).cast(pl.String)
+
+    def number(self, key: tuple[str, str]) -> int:
+        """The number of a (dimension, member)."""
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self._numbers)
+            self._fresh.append(key)
+        return number
+
+    def frame(self, keys: np.ndarray, values: np.ndarray) -> pl.DataFrame:
+        """Windows of those keys, of their measures and versions (WIDTH + 1, n); schema `WINDOW`."""
+        if self._fresh:
+            self._names.extend(pl.DataFrame(self._fresh, schema=self._names.schema, orient="row"))
+            self._fresh.clear()
+        number = pl.Series(keys & _NUMBER)
+        return pl.DataFrame(
+            {
+                **{name: self._names[name].gather(number) for name in ("dimension", "member")},
+                "start": keys >> _BITS,
+                **columns_of(values),
+                "version": values[WIDTH],
+            }
+        )
+
+
 @dataclass
 class Chunk:
     """The windows of a level in one stretch; `dirty` since it was saved."""
 
-    frame: pl.DataFrame
+    names: _Names
+    sums: WindowSums = field(default_factory=WindowSums)
     dirty: bool = True
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """All of them, schema `WINDOW`; made anew each time."""
+        return self.names.frame(*self.sums.all())
 
 
 @dataclass
@@ -71,6 +112,7 @@ class Windows:
     members: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in DIMENSIONS})
     beyond_cap: int = 0  # calls that were counted under (other)
     frozen: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LEVELS, 0))  # calls too late for a level
+    _names: _Names = field(default_factory=_Names)
     _midnights: dict[int, int] = field(default_factory=dict)
 
     def merge(
@@ -91,17 +133,19 @@ class Windows:
         """
         deltas = pl.concat([frame for frame, _ in messages])
         as_of = np.repeat([at for _, at in messages], [frame.height for frame, _ in messages])
-        minutes = self._within_cap(deltas).rename({"minute": "start"})
+        number, is_global = self._numbered(deltas)
+        minute, measures = deltas["minute"].to_numpy(), measures_of(deltas)
         touched = {}
-        for level, frame in self._on_time(minutes, pl.Series("as_of", as_of, dtype=pl.Int64)).items():
-            stretch = pl.col("start") // _STRETCH[level]
-            rows = frame.filter(
-                ((stretch + 1) * _STRETCH[level] > watermark - self.retention.of(level))
-                | stretch.is_in(list(self.chunks[level]))
-            )
-            if stretches := [at for name, at in held if name == level]:
-                rows = rows.filter(~stretch.is_in(stretches))
-            touched[level] = self._add(level, rows, version)
+        for level, start in self._starts(minute).items():
+            on_time = start >= as_of - self.retention.of(level)
+            self.frozen[level] += int(measures[_CALLS][~on_time & is_global].sum())
+            stretches, at = np.unique(start // _STRETCH[level], return_inverse=True)
+            begun = [(level, s) not in held and self._may_begin(level, s, watermark) for s in stretches.tolist()]
+            on_time &= np.array(begun)[at]
+            key, added = (start << _BITS) + number, measures
+            if not on_time.all():
+                key, added = key[on_time], measures[:, on_time]
+            touched[level] = self._add(level, *summed(key, added), version)
         return touched
 
     def expire(self, watermark: int) -> None:
@@ -115,7 +159,10 @@ class Windows:
 
     def put_back(self, level: str, at: int, frame: pl.DataFrame) -> None:
         """A chunk as it was saved."""
-        self.chunks[level][at] = Chunk(frame, dirty=False)
+        chunk = self.chunks[level][at] = Chunk(self._names, dirty=False)
+        heads, run = runs(frame)
+        number = np.array([self._names.number(key) for key in heads], np.int64)[run]
+        chunk.sums.put((frame["start"].to_numpy() << _BITS) + number, measures_of(frame), frame["version"].to_numpy())
         if level == DAY:
             for dimension, members in frame.group_by("dimension").agg(pl.col("member").unique()).iter_rows():
                 self.members[dimension].update(name for name in members if name and not is_other(name))
@@ -130,70 +177,53 @@ class Windows:
         day = datetime.fromtimestamp(second, UTC).astimezone(self.zone).date()
         return int(datetime.combine(day, time(), self.zone).timestamp())
 
-    def _on_time(self, minutes: pl.DataFrame, as_of: pl.Series) -> dict[str, pl.DataFrame]:
-        """Rows by level, `start` being that of their window, without those whose window was frozen when they came."""
-        starts = minutes["start"]
-        first_kept = {level: as_of - self.retention.of(level) for level in LEVELS}
-        first, latest = int(starts.min()), int(as_of.max())  # type: ignore[arg-type]
-        if all(first - _LONGEST[level] >= latest - self.retention.of(level) for level in LEVELS):
-            quarters = _sums([minutes.with_columns(pl.col("start") // 900 * 900)])
-            days = quarters.with_columns(self._midnights_of(quarters["start"]))
-            return {MINUTE: minutes, QUARTER_HOUR: quarters, DAY: days}
-        quarter_starts = starts // 900 * 900
-        found = {}
-        for level, start in (
-            (MINUTE, starts),
-            (QUARTER_HOUR, quarter_starts),
-            (DAY, self._midnights_of(quarter_starts)),
-        ):
-            on_time, rows = start >= first_kept[level], minutes.with_columns(start.alias("start"))
-            late = rows.filter(~on_time & (rows["dimension"] == GLOBAL))
-            self.frozen[level] += int(late["calls"].sum())
-            found[level] = rows.filter(on_time)
-        return found
+    def _may_begin(self, level: str, stretch: int, watermark: int) -> bool:
+        """Whether windows of a stretch are there or may come about."""
+        is_kept = (stretch + 1) * _STRETCH[level] > watermark - self.retention.of(level)
+        return is_kept or stretch in self.chunks[level]
 
-    def _within_cap(self, deltas: pl.DataFrame) -> pl.DataFrame:
-        """The same deltas, with members beyond the cap as (other)."""
-        beyond: list[tuple[str, str]] = []
-        named = deltas.group_by("dimension").agg(pl.col("member").unique(maintain_order=True))
-        for dimension, members in named.iter_rows():
-            known = self.members[dimension]
-            # '' is no member that takes room: it is what the others are not
-            fresh = [name for name in members if name and name not in known and not is_other(name)]
-            room = max(0, self.cap - len(known))
-            known.update(fresh[:room])
-            beyond += [(dimension, name) for name in (*fresh[room:], *filter(is_other, members))]
-        if not beyond:
-            return deltas
-        over = pl.DataFrame(beyond, schema=["dimension", "member"], orient="row").with_columns(over=pl.lit(True))
-        marked = deltas.join(over, on=["dimension", "member"], how="left", maintain_order="left")
-        is_over = pl.col("over").is_not_null()
-        self.beyond_cap += int(marked.filter(is_over)["calls"].sum())
-        renamed = pl.when(is_over).then(pl.lit(other(self.partition))).otherwise("member")
-        return marked.with_columns(member=renamed).drop("over")
-
-    def _midnights_of(self, quarters: pl.Series) -> pl.Series:
-        """The start of the local day of each quarter of an hour."""
-        known = quarters.unique()
-        for quarter in known.to_list():
+    def _starts(self, minute: np.ndarray) -> dict[str, np.ndarray]:
+        """The start of the window that each minute is in, by level."""
+        quarter_hour = minute // 900 * 900
+        quarters, at = np.unique(quarter_hour, return_inverse=True)
+        for quarter in quarters.tolist():
             if quarter not in self._midnights:
                 self._midnights[quarter] = self.local_midnight(quarter)
-        return quarters.replace_strict(known, [self._midnights[q] for q in known.to_list()], return_dtype=pl.Int64)
+        days = np.array([self._midnights[quarter] for quarter in quarters.tolist()])
+        return {MINUTE: minute, QUARTER_HOUR: quarter_hour, DAY: days[at]}
 
-    def _add(self, level: str, rows: pl.DataFrame, version: int) -> pl.DataFrame:
-        if rows.is_empty():
+    def _numbered(self, deltas: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """The number of each delta's member, those beyond the cap as (other), and which deltas are of all calls."""
+        heads, run = runs(deltas)
+        is_over = np.array([not self._admit(*key) for key in heads])
+        if is_over.any():
+            self.beyond_cap += int(deltas["calls"].to_numpy()[is_over[run]].sum())
+        others = other(self.partition)
+        number = [
+            self._names.number((dimension, others if over else member))
+            for (dimension, member), over in zip(heads, is_over.tolist(), strict=True)
+        ]
+        return np.array(number, np.int64)[run], np.array([dimension == GLOBAL for dimension, _ in heads])[run]
+
+    def _admit(self, dimension: str, member: str) -> bool:
+        """Whether a member has windows of its own."""
+        known = self.members[dimension]
+        if not member or member in known:  # '' is no member that takes room: it is what the others are not
+            return True
+        if is_other(member) or len(known) >= self.cap:
+            return False
+        known.add(member)
+        return True
+
+    def _add(self, level: str, keys: np.ndarray, sums: np.ndarray, version: int) -> pl.DataFrame:
+        """Windows whose keys ascend, each once; returns them as they are now."""
+        if not len(keys):
             return WINDOW.to_frame()
-        new = rows.with_columns(version=pl.lit(version, dtype=pl.Int64))
-        stretch = _STRETCH[level]
-        touched = (new["start"] // stretch).unique().to_list()
-        chunks = self.chunks[level]
-        before = [chunks[at].frame for at in touched if at in chunks]
-        merged = _sums([*before, new], pl.col("version").max())
-        placed = merged.with_columns(at=pl.col("start") // stretch)
-        for (at,), frame in placed.partition_by("at", as_dict=True, include_key=False).items():
-            chunks[int(at)] = Chunk(frame)
-        return merged.join(new.select(KEY).unique(), on=KEY, how="semi")
-
-
-def _sums(frames: list[pl.DataFrame], *more: pl.Expr) -> pl.DataFrame:
-    return pl.concat(frames).group_by(KEY).agg(*(pl.col(name).sum() for name in MEASURES), *more)
+        stretch = (keys >> _BITS) // _STRETCH[level]
+        begins = np.flatnonzero(np.diff(stretch, prepend=-1))
+        values = np.empty((WIDTH + 1, len(keys)), np.int64)
+        for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(keys)], strict=True):
+            chunk = self.chunks[level].setdefault(int(stretch[begin]), Chunk(self._names))
+            chunk.sums.add(keys[begin:end], sums[:, begin:end], version, values[:, begin:end])
+            chunk.dirty = True
+        return self._names.frame(keys, values)
