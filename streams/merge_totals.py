@@ -199,23 +199,30 @@ class MergeStage:
                     topics.BUDGET_STATUS, None, key=known[budget_id].status_key(member).encode(), partition=0
                 )
 
-    def _listen(self) -> None:
-        """After a pause, as of a suspended machine, another may be at work: what it told is not told again."""
-        if time.monotonic() - self._heard_at > self._settings.session_timeout_seconds / 2:
-            self._hear()
+    def _listen(self) -> set[str]:
+        """After a pause, as of a suspended machine, another may be at work: the ids of what it told meanwhile."""
+        is_paused = time.monotonic() - self._heard_at > self._settings.session_timeout_seconds * 0.8
+        told = self._hear() if is_paused else set()
         self._heard_at = time.monotonic()
+        return told
 
-    def _hear(self) -> None:
+    def _hear(self) -> set[str]:
+        told = set()
         first, _ = alerts.end(self._settings)
         for each in alerts.read(self._settings, max(first, self._told_to)):
             self._told_to = each.offset + 1
-            self._told.add(each.alert.id)
+            told.add(each.alert.id)
             self._crossed |= crossings([each.alert.document])
+        self._told |= told
         self._heard_at = time.monotonic()
+        return told
 
     def _tell(self, part: _Partition, found: Iterable[Alert]) -> None:
-        self._listen()
+        told: set[str] = set()
         for alert in part.alarms.fresh(found):
+            told |= self._listen()
+            if alert.id in told:
+                continue
             key, value, headers = alerts.record(alert)
             self._producer.send(topics.ALERTS, value, key=key, partition=0, headers=headers)
             metrics.ALERTS.labels(alert.document["type"]).inc()

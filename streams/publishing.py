@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, KafkaException, Message
 
-from streams.errors import Halt, SpendError
+from streams.errors import Halt, SpendError, Unreachable
 from streams.kafka import admin, block_producer
 from streams.settings import Settings
 
@@ -49,9 +49,12 @@ class OrderedProducer:
             self._fatal(Halt(f"Kafka has not acknowledged {left} messages in {self._settings.stall_seconds:g} s"))
 
     def partitions(self, topic: str) -> int:
-        """How many partitions a topic has; asked once."""
+        """How many partitions a topic has; asked once. Raises Unreachable."""
         if topic not in self._partitions:
-            found = admin(self._settings).list_topics(topic, timeout=10).topics[topic].partitions
+            try:
+                found = admin(self._settings).list_topics(topic, timeout=10).topics[topic].partitions
+            except KafkaException as exc:
+                raise Unreachable(f"Kafka at {self._settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
             self._partitions[topic] = len(found)
         return self._partitions[topic]
 

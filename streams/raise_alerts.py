@@ -80,6 +80,8 @@ class Alarms:
             if self.is_planned(dimension, member, datetime.fromtimestamp(finding.window, UTC)):
                 continue
             first = finding if is_told else replace(finding, change="opened")
+            if alert.anomaly(origin, dimension, member, first).id in self.published:
+                continue  # to find out why it is takes a query
             why = self.explain(dimension, member, first)
             yield alert.anomaly(
                 origin,
