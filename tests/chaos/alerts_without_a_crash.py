@@ -1,4 +1,4 @@
-"""The alerts that follow from what was priced when nothing ever dies: spend.totals replayed, message by message."""
+"""The alerts that follow from what was priced when nothing ever dies: spend.totals replayed, ten messages at a time."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -25,8 +25,9 @@ def replay(settings: Settings, budgets: Mapping[str, Budget]) -> list[Alert]:
         alarms = Alarms(book.zone, set(), {}, lambda *_: Explained((), None, "replayed"), lambda *_: False)
         origin = Origin("replay", Completeness(0, 0, 0, 0), book.zone)
         found += alarms.of_budgets(book.take_terms(budgets, merging.windows, 0), budgets, origin)
-        for message in _totals(settings, number):
-            merged = merging.apply([message])
+        log = list(_totals(settings, number))
+        for start in range(0, len(log), 10):
+            merged = merging.apply(log[start : start + 10])
             changes, _ = book.merge(merged.touched, merged.watermark)
             found += alarms.fresh(alarms.of_budgets(changes, budgets, origin))
             found += alarms.fresh(alarms.of_anomalies(merged.found, origin))

@@ -16,7 +16,7 @@ from streams.supervisor import SERVERS, STEPS, Stack, on_free_ports
 pytestmark = pytest.mark.stack
 
 SEED = 20261121
-EVENTS = 21_000
+EVENTS = 15_000
 STRETCH = 1000
 BUDGETS = long_standing(
     {"name": "Each customer", "scope": "customer", "member": "*", "period": "day", "limit_usd": "0.50"},
