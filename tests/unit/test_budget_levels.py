@@ -10,14 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.spend import alert
 from streams.spend.budget import Budget
 from streams.spend.budget_course import follow
 from streams.spend.budget_crossing import Crossing, Spend
 from streams.spend.budget_levels import Change, Standing, evaluate
 from streams.spend.budget_memory import dump, load
 from streams.spend.budget_period import period_of
-from streams.spend.budget_published import published_standings, remember
 
 ZURICH = ZoneInfo("Europe/Zurich")
 DOLLAR = 10**12
@@ -449,84 +447,3 @@ def test_what_was_published_before_a_crash_is_contradicted_by_another_crossing_o
     assert not by_day.contradicts(MONTH.day_start(date(2026, 11, 3)) + 600 * MINUTE)
     assert by_day.contradicts(MONTH.day_start(date(2026, 11, 4)))
     assert opened.as_revision().id.startswith("budget/b/acme/2026-11-01/80/revised/")
-
-
-# What was published, taken in after a crash.
-
-ORIGIN = alert.Origin("log", alert.Completeness(NOON, 1, 0, 0), ZURICH)
-
-
-def document(change: Change) -> dict[str, Any]:
-    level = alert.BudgetLevel(
-        "b", "B", "customer", "acme", change.period.kind, change.period.start, change.period.end, change.level,
-        change.limit, change.spent, change.crossed_at,
-    )  # fmt: skip
-    if change.what == "revised":
-        made = alert.budget_revised(ORIGIN, change.at, level, change.number)
-    elif change.what in ("opened", "escalated"):
-        escalated = change.what == "escalated"
-        made = alert.budget_opened(ORIGIN, change.at, level, escalated=escalated, again=change.again)
-    else:
-        tell = alert.budget_retracted if change.what == "retracted" else alert.budget_resolved
-        made = tell(ORIGIN, change.at, level, again=change.again, reason=change.reason)
-    assert (made.id, made.key) == (change.id, change.incident)
-    return made.document
-
-
-def test_published_alerts_give_back_the_standings():
-    standing, changes = judge(101)
-    standing, more = judge(79, standing)
-    standing, again = judge(85, standing)
-    late = spend({NOON - MINUTE: 85, NOON: 5})
-    standing, revised = evaluate(budget(), "acme", late, MONTH, NOON + MINUTE, before=standing)
-    documents = [document(change) for change in [*changes, *more, *again, *revised]]
-    [found] = published_standings([*documents, {"type": "spend.trend", "data": {}}, *documents[-1:]], ZURICH)[
-        "b", "acme"
-    ]
-    assert found.period == MONTH and found.limit == standing.limit
-    assert [(i.level, i.state, i.told, i.openings, i.revisions) for i in found.incidents] == [
-        (80, "open", NOON - MINUTE, 2, 1),
-        (100, "retracted", NOON, 1, 0),
-    ]
-    assert evaluate(budget(), "acme", late, MONTH, NOON + MINUTE, before=found)[1] == []
-
-
-def test_an_incident_that_the_state_does_not_know_is_resolved_when_its_budget_is_gone():
-    _, changes = judge(85)
-    published = published_standings(map(document, changes), ZURICH)["b", "acme"]
-    _, told = follow(None, "acme", spend({NOON: 85}), NOON, ZURICH, before=remember((), published))
-    assert [(change.what, change.id) for change in told] == [("resolved", "budget/b/acme/2026-11-01/80/resolved")]
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.data(), corrected, kinds, levels, st.tuples(limits, limits))
-def test_after_a_crash_everybody_believes_what_is_so(data, events, kind, thresholds, before_and_after):
-    terms, later = (
-        budget(period=kind, thresholds=thresholds, limit_usd=limit) for limit in before_and_after
-    )  # changed while nobody worked
-    batches = cut(data, events)
-    saved, crash = sorted(data.draw(st.tuples(*[st.integers(0, len(batches))] * 2)))
-    worker = Worker(terms, shortcut=True)
-    published: dict[str, Change] = {}
-    standings: tuple[Standing, ...] = ()
-    for number, batch in enumerate(batches[:crash]):
-        if number == saved:
-            standings = worker.standings
-        published |= {change.id: change for change in worker.take(batch)}
-    told = published_standings(map(document, published.values()), ZURICH).get(("b", "acme"), ())
-    # who takes over counts what the state lacks, and judges once it has caught up
-    now = max(at for at, _ in events)
-    present = period_of(kind, today(events), ZURICH)
-    standings, changes = follow(
-        later, "acme", whole(events), now, ZURICH, seen=present.start if terms != later else None,
-        before=remember(standings, told), changed_days=[at.astimezone(ZURICH).date() for at, _ in events],
-    )  # fmt: skip
-    assert not published.keys() & {change.id for change in changes}
-    believed = {change.incident: change for change in [*published.values(), *changes]}
-    for change in believed.values():
-        if change.what in ("opened", "escalated", "revised"):
-            assert (present.first, change.level) in crossings(standings)
-            assert change.period == present
-    for first, level in crossings(standings):
-        what = believed[f"budget/b/acme/{first}/{level}"].what
-        assert what in (("opened", "escalated", "revised") if first == present.first else ("resolved",))
