@@ -1,18 +1,21 @@
 """`make bench`: how fast each part is, and the whole, beside an idiomatic Faust app on the same data.
 
-python -m benchmarks                     all of it, about six minutes; writes benchmarks/README.md
+python -m benchmarks                     all of it, about ten minutes; writes benchmarks/README.md
 python -m benchmarks --events 200000     fewer events: quick, and less sustained
-python -m benchmarks --only steps        the price agent's steps alone, no servers
+python -m benchmarks --only steps        the price agent's steps and the windows' alone, no servers
+python -m benchmarks --only windows      the windows worker: its steps, its state, its budgets
 python -m benchmarks --print             write nothing
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Callable, Iterable
 
 from rich.console import Console
 
-from benchmarks import figures, over_kafka, steps
+from benchmarks import figures, over_kafka, steps, windows, windows_steps
+from benchmarks.figures import Section
 from benchmarks.machine import machine
 from streams.errors import SpendError
 
@@ -22,21 +25,29 @@ def main() -> int:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--events", type=int, default=1_000_000, help="events of each run over the broker (1000000)")
-    parser.add_argument("--only", choices=("steps", "kafka"), help="a part of it, and nothing is written")
+    parser.add_argument("--only", choices=("steps", "kafka", "windows"), help="a part of it, and nothing is written")
     parser.add_argument("--print", action="store_true", help="print the results and leave benchmarks/README.md alone")
     args = parser.parse_args()
     console = Console()
     facts = machine()
     started = time.monotonic()
     sections = []
+
+    def tell(line: str) -> None:
+        console.print(f"[dim]{line}[/dim]")
+
+    parts: list[tuple[tuple[str, ...], Callable[[], Iterable[Section]]]] = [
+        (("steps",), lambda: [steps.measure()]),
+        (("steps", "windows"), lambda: [windows_steps.measure()]),
+        (("kafka",), lambda: over_kafka.measure(args.events, tell)),
+        (("windows",), lambda: windows.measure(tell)),
+    ]
     try:
-        if args.only != "kafka":
-            sections.append(steps.measure())
-            console.print(figures.table(sections[-1]))
-        if args.only != "steps":
-            for section in over_kafka.measure(args.events, lambda line: console.print(f"[dim]{line}[/dim]")):
-                sections.append(section)
-                console.print(figures.table(section))
+        for names, measure in parts:
+            if args.only in (None, *names):
+                for section in measure():
+                    sections.append(section)
+                    console.print(figures.table(section))
     except SpendError as exc:
         console.print(f"[red]{exc}[/red]")
         return exc.exit_code

@@ -42,7 +42,8 @@ class _Groups:
     dimension: str
     number: np.ndarray
     calls: np.ndarray | None  # the call of each entry; None: the entries are the calls
-    member: pl.Series
+    names: list[str]
+    name: np.ndarray  # of each group, its position in `names`
     minute: np.ndarray
 
 
@@ -63,10 +64,13 @@ def deltas(block: pa.RecordBatch) -> pl.DataFrame:
     if len(bearers):
         found.append(_grouped(TAG, members, minutes, minute, bearers))
     sums = dict(_sums(block, found))
+    of = np.repeat(np.arange(len(found)), [len(groups.minute) for groups in found])
+    before = np.cumsum([0, *(len(groups.names) for groups in found)])
+    name = np.concatenate([groups.name for groups in found]) + before[of]
     return pl.DataFrame(
         {
-            "dimension": pl.concat([pl.repeat(g.dimension, len(g.minute), dtype=pl.String, eager=True) for g in found]),
-            "member": pl.concat([groups.member for groups in found]),
+            "dimension": pl.Series([groups.dimension for groups in found], dtype=pl.String).gather(of),
+            "member": pl.Series([n for groups in found for n in groups.names], dtype=pl.String).gather(name),
             "minute": np.concatenate([groups.minute for groups in found]),
             **{name: sums[name] for name in MEASURES},
         }
@@ -106,9 +110,9 @@ def _grouped(
 ) -> _Groups:
     """Groups in the order of members and minutes. `minute`: of each call, its position in `minutes`."""
     coded = members if pa.types.is_dictionary(members.type) else members.dictionary_encode()
-    names = pl.Series([*coded.dictionary.to_pylist(), ""], dtype=pl.String).fill_null("")
+    names = [name or "" for name in (*coded.dictionary.to_pylist(), "")]
     code = np.asarray(coded.indices.fill_null(len(names) - 1)).astype(np.int64)
-    if names.n_unique() < len(names):  # an empty text is no other member than an absent one
+    if len(set(names)) < len(names):  # an empty text is no other member than an absent one
         first = {name: at for at, name in reversed(list(enumerate(names)))}
         code = np.array([first[name] for name in names])[code]
     key = code * len(minutes) + (minute if calls is None else minute[calls])
@@ -120,7 +124,7 @@ def _grouped(
         number = number[key]
     else:
         there, number = np.unique(key, return_inverse=True)
-    return _Groups(dimension, number, calls, names.gather(there // len(minutes)), minutes[there % len(minutes)])
+    return _Groups(dimension, number, calls, names, there // len(minutes), minutes[there % len(minutes)])
 
 
 def _sums(block: pa.RecordBatch, found: list[_Groups]) -> Iterator[tuple[str, pl.Series | np.ndarray]]:

@@ -1,0 +1,120 @@
+"""What windows cost on top of pricing: the steps of the windows worker alone, without Kafka, beside `decide`.
+
+The same batches go through the price agent and then, as blocks, through the totals and the merge of every partition of
+spend.totals. Figures are processor time, which other processes disturb less than the clock; polars works in threads.
+"""
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from benchmarks.figures import Figure, Section
+from benchmarks.traffic import traffic
+from schemas.codec import WriterSchemas
+from streams import blocks, totals
+from streams.settings import Settings
+from streams.spend.decide import PartitionState, PoisonGuard, Records, decide
+from streams.spend.dedupe import DedupIndex
+from streams.spend.merging import Merging, Message, Source
+from streams.spend.rates import default_table
+from streams.spend.totals import deltas, split
+from streams.windows_block import windows_block
+from streams.windows_start import new_merging
+
+Result = TypeVar("Result")
+
+BATCH = 50_000
+BATCHES = 8
+WANTED = 60  # percent of what the price agent costs
+
+
+class _Clock:
+    """Processor seconds of each named step, batch by batch."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    def time(self, name: str, step: Callable[..., Result], *arguments: Any) -> Result:
+        start = time.process_time()
+        result = step(*arguments)
+        self.seconds[name].append(time.process_time() - start)
+        return result
+
+    def micros(self, name: str) -> float:
+        """Median microseconds an event; the first batch warms up and does not count."""
+        return statistics.median(self.seconds[name][1:]) / BATCH * 1e6
+
+
+@dataclass(frozen=True)
+class PricedBlock:
+    """A block as the price agent gives it, and the latest time in it, microseconds since 1970."""
+
+    batch: pa.RecordBatch
+    event_time_max: int
+
+
+def measure() -> Section:
+    """Time `decide`, totals, merge and what is published, on one partition of spend.usage."""
+    clock, conf = _Clock(), Settings()
+    made = list(_priced(clock))
+    parts = [new_merging(conf, number, 1) for number in range(conf.partitions)]
+    rows = windows = 0
+    for number, block in enumerate(made):
+        values = clock.time("totals", _totals, block.batch, conf.partitions)
+        source = Source(number, block.batch.num_rows, 0, 0, block.event_time_max)
+        touched = clock.time("merge", _merge, parts, number, source, values)
+        clock.time("publish", _publish, touched)
+        if number:
+            rows += block.batch.num_rows
+            windows += sum(frame.height for levels in touched for frame in levels.values())
+    section = Section(
+        "Windows beside the price agent",
+        f"Processor time, all threads, of one process without Kafka; medians over {BATCHES - 1} batches of {BATCH:,} "
+        f"records, each {24 * 60 / BATCHES:.0f} minutes of traffic. A batch is decided, its block totalled, and the "
+        f"totals merged into the windows of {conf.partitions} partitions, closed windows judged for anomalies.",
+    )
+    agent = clock.micros("decide") + clock.micros("encode")
+    stage = {name: clock.micros(name) for name in ("totals", "merge", "publish")}
+    section.micros("price agent: `decide` and the block's encoding", agent)
+    section.micros("totals: deltas, by partition, encoded", stage["totals"])
+    section.micros("merge: windows, closings, detectors", stage["merge"])
+    section.micros("windows that changed as blocks of spend.windows", stage["publish"])
+    section.figures.append(Figure("windows published", f"{windows / rows:.2f} an event"))
+    section.most("totals and merge, of the price agent", (stage["totals"] + stage["merge"]) / agent * 100, "%", WANTED)
+    section.most("with the blocks of spend.windows", sum(stage.values()) / agent * 100, "%")
+    return section
+
+
+def _priced(clock: _Clock) -> Iterator[PricedBlock]:
+    made, writers, table = traffic(BATCH * BATCHES, seed=11), WriterSchemas(), default_table()
+    state = PartitionState("log", "blocks", 0, 4, -1, 0, DedupIndex(10_000_000), PoisonGuard(1_000, 0.5))
+    for start in range(0, BATCH * BATCHES, BATCH):
+        stop = start + BATCH
+        offsets, now_us = np.arange(start, stop), np.full(BATCH, time.time_ns() // 1000)
+        records = Records(made.keys[start:stop], made.values[start:stop], offsets, now_us)
+        decision = clock.time("decide", decide, records, state, writers, table)
+        state.mark = stop - 1
+        value = clock.time("encode", blocks.write, decision.block.batch)
+        yield PricedBlock(blocks.read(value), decision.block.header.event_time_max)
+
+
+def _totals(batch: pa.RecordBatch, partitions: int) -> list[bytes]:
+    return [totals.write(frame) for frame in split(deltas(batch), partitions)]
+
+
+def _merge(parts: list[Merging], offset: int, source: Source, values: list[bytes]) -> list[dict[str, pl.DataFrame]]:
+    return [
+        dict(part.apply([Message(offset, 0, source, totals.read(value))]).touched)
+        for part, value in zip(parts, values, strict=True)
+    ]
+
+
+def _publish(touched: list[dict[str, pl.DataFrame]]) -> list[bytes]:
+    return [windows_block("log", {level: [frame] for level, frame in levels.items()}) for levels in touched]
