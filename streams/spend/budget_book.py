@@ -41,6 +41,7 @@ class BudgetBook:
     days: dict[Member, Days] = field(default_factory=dict)
     minutes: dict[Member, dict[date, dict[int, int]]] = field(default_factory=dict)
     _index: ByMember = field(default_factory=dict)
+    _scopes: set[str] = field(default_factory=set)  # that have a budget
     _is_read: bool = False  # whether the days of all budgets were read from the windows
     _day: date | None = None
     _outlooks: dict[tuple[Member, str], tuple[date, Outlook]] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class BudgetBook:
         self.budgets = dict(budgets)
         self._is_read = True
         self._index = by_member(budgets.values())
+        self._scopes = {scope for scope, _ in self._index}
         for unlimited in [known for known in self.days if not budgets_of(self._index, *known)]:
             self._drop(unlimited)  # its days are not kept up any more
         self._read(windows, {(b.scope, b.member) for b in changed})
@@ -173,7 +175,7 @@ class BudgetBook:
     def _earliest(self, quarters: pl.DataFrame | None) -> dict[Member, datetime]:
         """The first quarter of an hour whose spend changed, of each member; a member whose quarters are gone is left
         out."""
-        scopes = {scope for scope, _ in self._index}
+        scopes = self._scopes
         if quarters is None or quarters.is_empty() or not scopes:
             return {}
         chosen = quarters.filter(pl.col("dimension").is_in(scopes))
@@ -212,7 +214,7 @@ class BudgetBook:
     def _take(self, touched: Mapping[str, pl.DataFrame], today: date | None) -> dict[Member, set[date]]:
         """Absolute sums of windows into days and minutes; of each budgeted member the days that changed."""
         changed: dict[Member, set[date]] = {}
-        scopes = {scope for scope, _ in self._index}
+        scopes = self._scopes
         for key, day, _, picos in self._rows(touched.get(DAY), scopes):
             if budgets_of(self._index, *key):
                 earlier = self.base.get(key, {})
