@@ -7,7 +7,7 @@ ClickHouse, and so are the ids of the alerts that were told. On a broker that ke
 import logging
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -56,6 +56,7 @@ def new_book(settings: Settings, partition: int, partitions: int) -> BudgetBook:
     return BudgetBook(ZoneInfo(settings.timezone), lambda *key: _place(key, partitions) == partition)
 
 
+@lru_cache(200_000)  # a hash takes longer than all else about a budget
 def _place(member: Member, partitions: int) -> int:
     return int(partitions_of([member_key(*member)], partitions)[0])
 

@@ -180,7 +180,8 @@ class BudgetBook:
             return {}
         chosen = quarters.filter(pl.col("dimension").is_in(scopes))
         first = chosen.group_by("dimension", "member").agg(pl.col("start").min())
-        return {(d, m): datetime.fromtimestamp(start, UTC) for d, m, start in first.iter_rows()}
+        instants = {start: datetime.fromtimestamp(start, UTC) for start in first["start"].unique()}
+        return {(d, m): instants[start] for d, m, start in first.iter_rows()}
 
     def _members(self, budget: Budget) -> list[str]:
         if budget.member != EACH:
@@ -193,14 +194,17 @@ class BudgetBook:
         single = {(scope, member) for scope, member in wanted if member != EACH and (scope, member) not in self.days}
         if not scopes and not single:
             return
-        of_interest = pl.col("dimension").is_in(scopes)
-        for scope, member in single:
-            of_interest |= (pl.col("dimension") == scope) & (pl.col("member") == member)
+        whole = pl.col("dimension").is_in(scopes)
+        named = pl.DataFrame(sorted(single), schema={"dimension": pl.String, "member": pl.String}, orient="row")
         for known, days in self.base.items():
             if known[0] in scopes or known in single:
                 self.days.setdefault(known, dict(days))
         frames = {
-            level: [chunk.frame.filter(of_interest) for chunk in windows.chunks[level].values()]
+            level: [
+                part
+                for frame in (chunk.frame for chunk in windows.chunks[level].values())
+                for part in (frame.filter(whole), frame.filter(~whole).join(named, on=named.columns, how="semi"))
+            ]
             for level in (DAY, MINUTE)
         }
         self._take({level: pl.concat(some) for level, some in frames.items() if some}, self._day)
@@ -232,9 +236,9 @@ class BudgetBook:
         chosen = frame.filter(pl.col("dimension").is_in(scopes))
         picos = chosen["cost_total"].to_physical().to_list()
         keys = chosen.select("dimension", "member", "start").iter_rows()
+        days = {at: datetime.fromtimestamp(at, UTC).astimezone(self.zone).date() for at in chosen["start"].unique()}
         for (dimension, member, start), amount in zip(keys, picos, strict=True):
-            day = datetime.fromtimestamp(start, UTC).astimezone(self.zone).date()
-            yield (dimension, member), day, start, amount
+            yield (dimension, member), days[start], start, amount
 
     def _forecast(self, budget: Budget, member: str, standing: Standing, now: datetime) -> Forecast | None:
         daily, today = self.days.get((budget.scope, member), {}), now.astimezone(self.zone).date()

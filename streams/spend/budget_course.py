@@ -1,11 +1,12 @@
 """A member's budget as time goes on: which periods are evaluated, roll-over, late events, the end of a budget. Pure."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from streams.spend.budget import Budget
-from streams.spend.budget_crossing import Spend
+from streams.spend.budget_crossing import Spend, spent
 from streams.spend.budget_levels import Change, Standing, close, evaluate
 from streams.spend.budget_period import BudgetPeriod, period_at, period_of
 
@@ -50,11 +51,16 @@ def follow(
         closed = [close(standing, now) for standing in before]
         return tuple(left for left, _ in closed if not left.period.over(now)), [c for _, told in closed for c in told]
 
+    days = tuple(changed_days)
+    calm = _still_calm(budget, spend, period_at(budget.period, now, zone), before, days)
+    if calm is not None:
+        return (calm,), []
+
     def may_change(period: BudgetPeriod) -> bool:
         return period.end > now - LATE and (seen is None or period.end > seen)
 
     known = {standing.period.first: standing for standing in before}  # the first day is what an incident's key has
-    wanted = {period for day in changed_days if may_change(period := period_of(budget.period, day, zone))}
+    wanted = {period for day in days if may_change(period := period_of(budget.period, day, zone))}
     wanted.add(period_at(budget.period, now, zone))
     wanted |= {s.period for s in before if s.open and s.period.kind == budget.period}
     changes: list[Change] = []
@@ -70,6 +76,21 @@ def follow(
     standings = known.values()
     kept = [s for s in standings if not s.period.over(now) or (s.incidents and s.period.end > now - LATE)]
     return tuple(sorted(kept, key=lambda standing: standing.period.first)), changes
+
+
+def _still_calm(
+    budget: Budget, spend: Spend, period: BudgetPeriod, before: Sequence[Standing], days: Sequence[date]
+) -> Standing | None:
+    """The present period's standing, where it is the only one, nothing was ever said of it and nothing is to be said.
+
+    So it is with most changes of most members: it saves the rest of the work and comes to the same.
+    """
+    if len(before) != 1 or before[0].incidents or before[0].period != period or not all(map(period.holds, days)):
+        return None
+    limit, total = budget.limit_picos, spent(spend.daily, period)
+    if before[0].limit != limit or total * 100 >= budget.levels[0] * limit:
+        return None
+    return replace(before[0], spent=total, levels=())
 
 
 def current(standings: Iterable[Standing], period: BudgetPeriod) -> Standing | None:
