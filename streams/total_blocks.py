@@ -19,7 +19,7 @@ from faust.types import TP
 
 from streams import blocks, metrics, topics, totals
 from streams.blocks import Block
-from streams.errors import Halt
+from streams.errors import Halt, Unreachable
 from streams.kafka import read_range, reader, topic_ids, watermarks
 from streams.publishing import OrderedProducer, end_process
 from streams.settings import Settings
@@ -177,7 +177,10 @@ class TotalsStage:
             again = _ASK_AGAIN if part.progress.header.idle else 0.0
             if now - part.heard_at > _IDLE_AFTER and now - part.asked_at >= again:
                 part.asked_at = now
-                self._ask(part, now)
+                try:
+                    self._ask(part, now)
+                except Unreachable as exc:  # nothing depends on this answer: it is asked for again
+                    log.info("whether spend.usage is at its end is not known: %s", exc)
         for part in self._parts.values():
             self._write_progress(part)
         self._producer.flush()

@@ -383,10 +383,10 @@ class TestClickHouseAndTheRest:
             old = query("SELECT log_id, count(), sum(cost_total) FROM usage GROUP BY log_id")
             stack.kill("broker")
             time.sleep(1.0)
-            for name in ("worker", "sink"):
+            for name in ("worker", "windows", "sink"):
                 assert state(stack, name) != "Z", said(stack, name)
                 stack.kill(name)
-            for name in ("broker", "topics", "worker", "sink"):
+            for name in ("broker", "topics", "worker", "windows", "sink"):
                 stack.start(name)
             traffic = Traffic(stack.settings, seed=100)
             traffic.publish(events=800, again=50, poison=5)
