@@ -27,7 +27,7 @@ from streams.errors import SpendError
 from streams.kafka import reader, watermarks
 from streams.partitioner import partitions_of
 from streams.settings import Settings
-from streams.supervisor import Stack, on_free_ports
+from streams.supervisor import SERVERS, STEPS, Stack, on_free_ports
 from streams.topics import DEAD_LETTER, PRICED, USAGE
 
 pytestmark = pytest.mark.stack
@@ -83,6 +83,14 @@ def registry() -> Iterator[Registry]:
         yield registry
 
 
+PARTS = (
+    *SERVERS,
+    *STEPS,
+    "worker",
+    "sink",
+)  # the broker is made anew in between, which a windows worker would not outlive
+
+
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iterator[Stack]:
     settings = Settings(
@@ -92,7 +100,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Itera
         block_seconds=0.1,
         schema_registry_url=registry.url,
     )
-    with Stack(on_free_ports(settings)) as stack:
+    with Stack(on_free_ports(settings), parts=PARTS) as stack:
         yield stack
         kill(stack, "worker", "sink", "sink-2", "sink-3", "broker", "clickhouse")
 
