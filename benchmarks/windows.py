@@ -24,6 +24,7 @@ def measure(tell: Tell) -> Iterator[Section]:
     with _stack(tell, "worker", "windows") as stack:
         tell("10,000 budgets at 5,000 events a second")
         yield alert_latency.many_budgets(stack)
+    with _stack(tell, "worker", "windows") as stack:
         tell("20 budgets at 1,000 events a second")
         yield alert_latency.few_budgets(stack)
 
