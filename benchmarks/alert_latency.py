@@ -89,7 +89,7 @@ def _budgets(count: int, marks: int) -> dict[str, Budget]:
     each = EACH_OF if count > 2 * marks else ()
     single = count - marks - len(each)
     customers = min(single // 2, marked_traffic.CUSTOMERS)
-    made = [_budget("customer", marked_traffic.marked(number), "1.00") for number in range(marks)]
+    made = [_budget("customer", marked_traffic.marked(number), "0.05") for number in range(marks)]
     made += [_budget(scope, "*", "1000000.00") for scope in each]
     made += [_budget("customer", marked_traffic.customer(number), "100000.00") for number in range(customers)]
     made += [_budget("user", marked_traffic.user(number), "100000.00") for number in range(single - customers)]
