@@ -1,7 +1,6 @@
 """Asking ClickHouse until it answers: down, slow or refusing means waiting, with back-off, and Kafka keeps the rest."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from itertools import count
@@ -9,7 +8,8 @@ from typing import NoReturn, TypeVar
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from streams.errors import SpendError, Unreachable
+from streams.errors import Unreachable
+from streams.publishing import end_process
 
 log = logging.getLogger("spendstream.sink")
 
@@ -45,12 +45,7 @@ def insist(what: str, act: Callable[[int], Answer], stopping: threading.Event) -
 
 def fatal(exc: BaseException) -> NoReturn:
     """End the process at once: what is not covered by progress is inserted again by whoever goes on."""
-    if isinstance(exc, SpendError):
-        log.critical("%s", exc)
-    else:
-        log.critical("the sink failed", exc_info=exc)
-    logging.shutdown()
-    os._exit(getattr(exc, "exit_code", 1))
+    end_process(log, "the sink", exc)
 
 
 def first_line(exc: BaseException) -> str:

@@ -29,7 +29,7 @@ from streams.settings import Settings
 from streams.spend.alert import Alert, Completeness, Origin
 from streams.spend.budget import Budget
 from streams.spend.budget_book import BudgetBook
-from streams.spend.merging import Merging, Message, Source
+from streams.spend.merging import Merging, Message
 from streams.spend.windows import DAY
 from streams.total_blocks import TotalsStage
 from streams.transport import Batch, Record
@@ -301,18 +301,10 @@ def _same_scope(one: Budget, other: Budget) -> bool:
 
 def _messages(records: list[Record], part: _Partition) -> Iterable[Message]:
     for record in records:
-        header = totals.Header.from_kafka(record.headers)  # type: ignore[attr-defined]
+        header, message = totals.message(record.offset, record.headers, record.value)  # type: ignore[attr-defined]
         if (header.log_id, header.block_log_id) != part.ids[:2]:
             raise Halt("spend.totals holds totals of another log: the broker was made anew; start the worker again")
-        source = Source(
-            block=header.block,
-            events=header.events,
-            duplicates=header.duplicates,
-            dead_letters=header.dead_letters,
-            event_time_max=header.event_time_max,
-            idle=bool(header.idle),
-        )
-        yield Message(record.offset, header.source_partition, source, totals.read(record.value or b""))
+        yield message
 
 
 def _observe(part: _Partition) -> None:

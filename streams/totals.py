@@ -21,6 +21,7 @@ import pyarrow as pa
 from schemas.priced import TEXT
 from streams import blocks
 from streams.errors import Halt
+from streams.spend.merging import Message, Source
 from streams.spend.totals import SCHEMA
 
 FORMAT = 1
@@ -57,6 +58,24 @@ class Header:
         if texts.pop("format", None) != str(FORMAT):
             raise Halt("spend.totals holds a message of another format: upgrade spendstream, or find out who writes it")
         return cls(**{name: text if name.endswith("log_id") else int(text) for name, text in texts.items()})  # type: ignore[arg-type]
+
+
+def message(offset: int, headers: Iterable[tuple[str, bytes]] | None, value: bytes | None) -> tuple[Header, Message]:
+    """A record of spend.totals: its headers, and what is applied of it.
+
+    Raises:
+        Halt: its headers are of a format this release does not know.
+    """
+    header = Header.from_kafka(headers)
+    source = Source(
+        block=header.block,
+        events=header.events,
+        duplicates=header.duplicates,
+        dead_letters=header.dead_letters,
+        event_time_max=header.event_time_max,
+        idle=bool(header.idle),
+    )
+    return header, Message(offset, header.source_partition, source, read(value or b""))
 
 
 def write(deltas: pl.DataFrame) -> bytes:

@@ -112,17 +112,6 @@ def status(
     )
 
 
-def status_document(
-    budget: Budget,
-    standing: Standing,
-    as_of: datetime,
-    forecast: Forecast | None = None,
-    since: datetime | None = None,
-) -> dict[str, object]:
-    """`status` as the JSON document of `spend.budget-status`."""
-    return status(budget, standing, as_of, forecast, since).model_dump(mode="json")
-
-
 def state(levels: tuple[int, ...]) -> State:
     """What reached levels mean."""
     return "exceeded" if FULL in levels else "warning" if levels else "ok"

@@ -11,7 +11,7 @@ from streams.settings import Settings
 from streams.spend.alert import Alert, Completeness, Origin
 from streams.spend.budget import Budget
 from streams.spend.explained import Explained
-from streams.spend.merging import Message, Source
+from streams.spend.merging import Message
 from streams.spend.windows import DAY
 from streams.windows_start import new_book, new_merging
 
@@ -38,16 +38,7 @@ def replay(settings: Settings, budgets: Mapping[str, Budget]) -> list[Alert]:
 
 def _totals(settings: Settings, partition: int) -> Iterable[Message]:
     for record in messages(settings, topics.TOTALS, partition):
-        header = totals.Header.from_kafka(record.headers())  # type: ignore[arg-type]
-        source = Source(
-            block=header.block,
-            events=header.events,
-            duplicates=header.duplicates,
-            dead_letters=header.dead_letters,
-            event_time_max=header.event_time_max,
-            idle=bool(header.idle),
-        )
-        yield Message(record.offset() or 0, header.source_partition, source, totals.read(record.value() or b""))
+        yield totals.message(record.offset() or 0, record.headers(), record.value())[1]  # type: ignore[arg-type]
 
 
 def long_standing(*terms: Mapping[str, object]) -> dict[str, Budget]:

@@ -15,7 +15,7 @@ from streams.spend.budget import Budget, by_member
 from streams.spend.budget_crossing import Spend
 from streams.spend.budget_levels import evaluate
 from streams.spend.budget_period import period_of
-from streams.spend.budget_status import BudgetStatus, as_read, picos, status, status_document
+from streams.spend.budget_status import BudgetStatus, as_read, picos, status
 from streams.spend.forecast import Forecast
 from streams.spend.money import usd
 
@@ -41,7 +41,9 @@ def test_the_document_is_the_contract_with_gateways():
     standing, _ = evaluate(budget(), "acme", spend, MONTH, NOON)
     path = tuple(picos * DOLLAR for picos in (82, 90, 95))
     steep = tuple(picos * DOLLAR for picos in (90, 110, 130))
-    found = status_document(budget(), standing, NOON, Forecast(standing.spent, path, steep, 9), since=NOON)
+    found = status(budget(), standing, NOON, Forecast(standing.spent, path, steep, 9), since=NOON).model_dump(
+        mode="json"
+    )
     assert json.loads(json.dumps(found)) == {
         "budget_id": "b",
         "name": "Budget b",
