@@ -24,7 +24,7 @@ from streams.sample.live import LiveTraffic
 from streams.settings import settings
 
 CUSTOMERS, USERS = 5_000, 20_000
-MARKED_TOKENS = 1_000_000  # of output: dollars, whatever the model
+MARKED_TOKENS, MARKED_MODEL = 1_000_000, "gpt-5-mini"  # of output, at $2: far over the limit, also in a batch
 TICK_SECONDS = 0.05
 SETTLE_SECONDS = 6.0  # before the first mark
 
@@ -70,8 +70,10 @@ def mark(batch: pa.RecordBatch, number: int) -> pa.RecordBatch:
     if not len(rows):
         raise ValueError("no call in the batch can be marked: let it be larger")
     chosen = pa.array(np.arange(batch.num_rows) == rows[0])
-    batch = _with(batch, "customer", pc.if_else(chosen, marked(number), batch.column("customer")))
-    return _with(batch, "output_tokens", pc.if_else(chosen, MARKED_TOKENS, batch.column("output_tokens")))
+    values = {"customer": marked(number), "output_tokens": MARKED_TOKENS, "request_model": MARKED_MODEL}
+    for name, value in {**values, "response_model": MARKED_MODEL}.items():
+        batch = _with(batch, name, pc.if_else(chosen, value, batch.column(name)))
+    return batch
 
 
 def _with(batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:
