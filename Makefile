@@ -2,10 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint bench lock clean
+.PHONY: help setup demo up test lint bench dashboards lock clean
 
 help: ## What one can do
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## Make .venv with the locked dependencies
 
@@ -35,6 +35,9 @@ lint: setup ## Style and types
 
 bench: setup ## Speed, beside an idiomatic Faust app on the same data
 	$(BIN)/python -m benchmarks
+
+dashboards: setup ## Write the JSON that Grafana reads from grafana/dashboards and grafana/queries
+	$(BIN)/python -m grafana.build
 
 lock: ## Resolve the dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate --no-header \
