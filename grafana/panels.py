@@ -5,9 +5,11 @@ people, and one of the ways of grafana/shows.py to show what is found. `place` p
 reading the query.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import indent
 from zlib import crc32
 
 from grafana.shows import Bars, Gauges, Json, Pie, Series, Stat, Table, Text
@@ -117,7 +119,7 @@ class Panel:
     @property
     def query(self) -> str:
         """The SQL of the panel's file, with its macros and variables."""
-        return (QUERIES / f"{self.name}.sql").read_text(encoding="utf-8").rstrip("\n")
+        return read_query(self.name)
 
     def json(self, place: Json) -> Json:
         """The panel at a place of the grid.
@@ -174,6 +176,20 @@ class Row:
             "gridPos": place,
             "panels": [],
         }
+
+
+def read_query(name: str) -> str:
+    """The SQL of `queries/<name>.sql`; a line `-- include <part>` stands for `queries/parts/<part>.sql`.
+
+    Raises:
+        FileNotFoundError: there is no query of that name, or no such part.
+    """
+
+    def part(line: re.Match[str]) -> str:
+        return indent((QUERIES / "parts" / f"{line[2]}.sql").read_text(encoding="utf-8").rstrip("\n"), line[1])
+
+    text = (QUERIES / f"{name}.sql").read_text(encoding="utf-8").rstrip("\n")
+    return re.sub(r"^( *)-- include (\w+)$", part, text, flags=re.MULTILINE)
 
 
 def target(sql: str, *, over_time: bool, ref: str = "A") -> Json:

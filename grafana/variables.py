@@ -4,7 +4,7 @@ A value may come from the address and be anything: queries take it as `${name:si
 filter as `$__conditionalAll(ifNull(nullIf(team, ''), '(unattributed)') IN (${team:singlequote}), $team)`.
 """
 
-from grafana.panels import QUERIES, SOURCE
+from grafana.panels import SOURCE, read_query
 from grafana.shows import Json
 
 UNATTRIBUTED = "(unattributed)"  # what stands for a member that is absent, '' in the rollups
@@ -54,7 +54,7 @@ def choice(name: str, label: str, options: tuple[tuple[str, str], ...], default:
 
 def asked(name: str, label: str, query: str) -> Json:
     """One of the values that `queries/<query>.sql` finds within the range: a column of values, or values and texts."""
-    return _asked(name, label, (QUERIES / f"{query}.sql").read_text(encoding="utf-8").rstrip("\n"), hide=0, refresh=2)
+    return _asked(name, label, read_query(query), hide=0, refresh=2)
 
 
 def filter_by(column: str, label: str) -> Json:
