@@ -186,7 +186,7 @@ def read_query(name: str) -> str:
     """
 
     def part(line: re.Match[str]) -> str:
-        return indent((QUERIES / "parts" / f"{line[2]}.sql").read_text(encoding="utf-8").rstrip("\n"), line[1])
+        return indent(read_query(f"parts/{line[2]}"), line[1])
 
     text = (QUERIES / f"{name}.sql").read_text(encoding="utf-8").rstrip("\n")
     return re.sub(r"^( *)-- include (\w+)$", part, text, flags=re.MULTILINE)
