@@ -86,6 +86,21 @@ class Settings(BaseSettings):
     windows_web_port: int = Field(6068, ge=1, le=65535, description="Windows worker: /metrics, /health, /ready.")
     relay_web_port: int = Field(6069, ge=1, le=65535, description="Relay: /metrics, /health, /ready.")
     relay_file: Path | None = Field(None, description="Channels that the relay sends alerts to, YAML.")
+    reader_user: str = Field(
+        "spend_reader", description="ClickHouse user that dashboards ask with: it may only read, within limits."
+    )
+    reader_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    grafana_url: str | None = Field(
+        None,
+        description="Grafana that `spendstream dashboards` pushes to, such as https://grafana.example.com.",
+        pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$",
+    )
+    grafana_token: SecretStr = Field(SecretStr(""), description="Token of a service account of that Grafana.")
+    grafana_clickhouse_url: str | None = Field(
+        None,
+        description="ClickHouse's HTTP interface as that Grafana reaches it; without one, SPEND_CLICKHOUSE_URL.",
+        pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$",
+    )
     sink_web_port: int = Field(6067, ge=1, le=65535, description="Sink: /metrics, /health, /ready.")
     state_dir: Path = Field(Path(".spend"), description="Local files: the embedded servers' data and all logs of `up`.")
     log_format: str = Field("text", pattern="^(text|json)$", description="Logs as text or as JSON lines.")
