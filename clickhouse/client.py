@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from pydantic import SecretStr
 
 from streams.errors import SpendError, Unreachable
 from streams.settings import Settings
@@ -23,6 +24,17 @@ def connect(settings: Settings, seconds: int | None = None) -> Client:
         SpendError: SPEND_CLICKHOUSE_URL is not an http or https address.
         Unreachable: nothing answers there, or the user is refused.
     """
+    return _connect(settings, "CLICKHOUSE", settings.clickhouse_user, settings.clickhouse_password, seconds)
+
+
+def connect_reader(settings: Settings, seconds: int) -> Client:
+    """A client as the user who may only read, in the database of all tables. Arguments and errors are `connect`'s."""
+    client = _connect(settings, "READER", settings.reader_user, settings.reader_password, seconds)
+    client.database = settings.clickhouse_database
+    return client
+
+
+def _connect(settings: Settings, kind: str, user: str, password: SecretStr, seconds: int | None) -> Client:
     url = urlsplit(settings.clickhouse_url)
     try:
         port = url.port
@@ -39,8 +51,8 @@ def connect(settings: Settings, seconds: int | None = None) -> Client:
             host=url.hostname,
             port=port or 0,
             interface=url.scheme,
-            username=settings.clickhouse_user,
-            password=settings.clickhouse_password.get_secret_value(),
+            username=user,
+            password=password.get_secret_value(),
             proxy_path=url.path.strip("/"),
             autogenerate_session_id=False,
             client_name="spendstream",
@@ -51,7 +63,6 @@ def connect(settings: Settings, seconds: int | None = None) -> Client:
     except ClickHouseError as error:
         if getattr(error, "code", None) in (192, 193, 194, 516):
             raise Unreachable(
-                f"ClickHouse at {place} refuses the user {settings.clickhouse_user!r}: "
-                "set SPEND_CLICKHOUSE_USER and SPEND_CLICKHOUSE_PASSWORD"
+                f"ClickHouse at {place} refuses the user {user!r}: set SPEND_{kind}_USER and SPEND_{kind}_PASSWORD"
             ) from None
         raise Unreachable(f"ClickHouse does not answer at {place}: start it, or set SPEND_CLICKHOUSE_URL") from None

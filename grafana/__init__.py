@@ -1,0 +1,1 @@
+"""Dashboards as code, the queries behind them, and a preview for machines without Grafana."""

@@ -30,6 +30,7 @@ COMMANDS = (
     "windows",
     "sink",
     "relay",
+    "preview",
     "topics",
     "migrate",
     "repair",
