@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help setup demo up test lint bench dashboards lock clean
 
 help: ## What one can do
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## Make .venv with the locked dependencies
 
@@ -38,10 +38,16 @@ bench: setup ## Speed, beside an idiomatic Faust app on the same data
 
 dashboards: setup ## Write the JSON that Grafana reads from grafana/dashboards and grafana/queries
 	$(BIN)/python -m grafana.build
+	$(BIN)/python -m grafana.alert_rules
 
 lock: ## Resolve the dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate --no-header \
 		--upgrade pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --extra registry --extra build --generate-hashes --no-annotate \
+		--no-header --constraint requirements.lock pyproject.toml -o deploy/requirements.lock
+
+.env: ## Passwords for docker compose, made up
+	@$(PYTHON) deploy/make_env.py $@
 
 clean: ## Remove .venv and the state of the embedded stack
 	rm -rf .venv .spend
