@@ -1,9 +1,10 @@
 """The schema of ClickHouse as numbered migrations, applied and reversed one by one.
 
 A migration is two files, `0001_name.up.sql` and `0001_name.down.sql`: statements that end with `;` at a line's end, in
-which `$database`, `$on_cluster`, `$replicated`, `$deduplication`, `$durability` and the retention settings are filled
-in. What was done is a row in `<database>.migrations`, with the digest of both files, so that a file edited afterwards
-is noticed. Every statement can be repeated: a migration that was cut short is finished by running it again.
+which `$database`, `$on_cluster`, `$replicated`, `$deduplication`, `$durability`, the time zone and the retention
+settings are filled in. What was done is a row in `<database>.migrations`, with the digest of both files, so that a file
+edited afterwards is noticed. Every statement can be repeated: a migration that was cut short is finished by running it
+again.
 """
 
 import hashlib
@@ -59,7 +60,7 @@ class Migration:
     @property
     def touches_views(self) -> bool:
         """Whether it makes, changes or drops a materialized view."""
-        return re.search(r"\bVIEW\b", _without_comments(self.up + self.down)) is not None
+        return re.search(r"\bMATERIALIZED VIEW\b", _without_comments(self.up + self.down)) is not None
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def statements(template: str, settings: Settings) -> list[str]:
         durability="fsync_after_insert = 1, fsync_part_directory = 1",
         raw_retention_days=settings.raw_retention_days,
         rollup_retention_days=settings.rollup_retention_days,
+        timezone=settings.timezone,
     )
     text = re.sub(r"(?<=\S) +(?= |$)", "", text, flags=re.MULTILINE)  # what an empty $on_cluster leaves
     return [statement.strip() for statement in re.split(r";\s*$", text, flags=re.MULTILINE) if statement.strip()]
@@ -149,11 +151,11 @@ def applied(client: Client, settings: Settings) -> dict[int, Applied]:
 
 
 def up(client: Client, settings: Settings, undone: Undone, dry_run: bool = False) -> list[tuple[Migration, list[str]]]:
-    """Apply every migration that is missing, in order, and bring the retention of rows to the settings.
+    """Apply every migration that is missing, in order; bring the retention of rows and the time zone to the settings.
 
     Args:
         client: a connection to the server.
-        settings: database, cluster and retention.
+        settings: database, cluster, retention and time zone.
         undone: asked before a migration that touches views of a table with rows.
         dry_run: only say what would be done.
 
@@ -174,6 +176,7 @@ def up(client: Client, settings: Settings, undone: Undone, dry_run: bool = False
         _check_views(client, settings, migration, undone)
         _run(client, settings, migration, steps, "up")
     _follow_retention(client, settings)
+    _follow_timezone(client, settings)
     return plan
 
 
@@ -256,6 +259,14 @@ def _follow_retention(client: Client, settings: Settings) -> None:
         if kept and kept[1] != wanted:
             on_cluster = statements("$on_cluster", settings)[0] if cluster else ""
             client.command(f"ALTER TABLE {database}.{table} {on_cluster} MODIFY TTL {wanted}")
+
+
+def _follow_timezone(client: Client, settings: Settings) -> None:
+    [(told,)] = client.query(f"SELECT timezone FROM {settings.clickhouse_database}.organisation").result_rows
+    if told != settings.timezone:
+        organisation = next(migration for migration in migrations() if migration.name == "organisation")
+        for statement in statements(organisation.up, settings):
+            client.command(statement)
 
 
 def _without_comments(sql: str) -> str:

@@ -135,6 +135,18 @@ def test_on_a_cluster_every_table_is_replicated_and_every_statement_says_on_clus
 def test_every_statement_can_be_repeated() -> None:
     downs = [text for each in migrations() for text in statements(each.down, Settings())]
     assert all(
-        text.startswith(("CREATE TABLE IF NOT EXISTS", "CREATE MATERIALIZED VIEW IF NOT EX")) for text in ONE_MACHINE
+        text.startswith(("CREATE TABLE IF NOT EXISTS", "CREATE MATERIALIZED VIEW IF NOT EX", "CREATE OR REPLACE VIEW"))
+        for text in ONE_MACHINE
     )
     assert all(text.startswith(("DROP TABLE IF EXISTS", "DROP VIEW IF EXISTS")) for text in downs)
+
+
+def test_the_organisation_has_the_time_zone_of_the_settings() -> None:
+    organisation = next(each for each in migrations() if each.name == "organisation")
+    assert statements(organisation.up, Settings(timezone="Europe/Zurich")) == [
+        "CREATE OR REPLACE VIEW spend.organisation AS\nSELECT 'Europe/Zurich' AS timezone"
+    ]
+
+
+def test_a_view_that_holds_no_rows_needs_no_sink_to_be_finished() -> None:
+    assert [each.name for each in migrations() if each.touches_views] == ["rollups"]

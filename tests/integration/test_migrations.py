@@ -35,6 +35,7 @@ _MADE = [
     {"usage_15m", "usage_15m_view", "members_15m", "members_15m_view"},
     {"progress"},
     {"windows", "alerts", "budgets", "budget_status", "deliveries"},
+    {"organisation"},
 ]
 TABLES_AFTER = [set[str]().union(*_MADE[: number + 1]) for number in range(len(_MADE))]
 
@@ -109,6 +110,16 @@ def test_each_migration_is_reversed_and_applied_again_to_the_same_schema(client:
         assert migrate.applied(client, conf).keys() == set(range(1, left + 1))
     migrate.up(client, conf, nothing_undone)
     assert schema(client, conf) == whole
+
+
+def test_the_organisation_follows_its_setting(client: Client, conf: Settings) -> None:
+    def told() -> str:
+        return str(client.command(f"SELECT timezone FROM {conf.clickhouse_database}.organisation"))
+
+    migrate.up(client, conf, nothing_undone)
+    assert told() == "UTC"
+    assert migrate.up(client, conf.model_copy(update={"timezone": "Asia/Kathmandu"}), nothing_undone) == []
+    assert told() == "Asia/Kathmandu"
 
 
 def test_a_dry_run_changes_nothing(client: Client, conf: Settings) -> None:

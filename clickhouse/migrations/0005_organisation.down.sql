@@ -1,0 +1,1 @@
+DROP VIEW IF EXISTS $database.organisation $on_cluster SYNC;
