@@ -172,8 +172,8 @@ class Connection:
 class Engine:
     """The one engine of this process over the files in `path`, which no other process may hold."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the files in `path`, made when missing.
+    def __init__(self, path: Path, configure: Callable[[Path], Path]) -> None:
+        """Open the files in `path`, made when missing; `configure` writes the engine's configuration there.
 
         Raises:
             SpendError: the path cannot be written or another process holds it, or the extra `embedded` is missing.
@@ -181,6 +181,7 @@ class Engine:
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _hold(path)
+            config = configure(path)
         except OSError as exc:
             raise SpendError(f"The folder {path} cannot be used ({exc.strerror}): see SPEND_STATE_DIR") from exc
         try:
@@ -191,7 +192,9 @@ class Engine:
             log.warning("taken out, its part was never stored: insert token of %s", token)
         self._connect: Callable[[str], Any] = vars(_chdb)["connect"]
         self._path = str(path)
-        self._root = self._connect(self._path)  # keeps the engine open while no request is there
+        self._root = self._connect(
+            f"{self._path}?config-file={config}"
+        )  # keeps the engine open while no request is there
 
     def connection(self) -> Connection:
         """A new connection, with default settings, in database `default`."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 
+from clickhouse.embedded_access import confine
 from clickhouse.embedded_engine import Connection, Counters, Engine, EngineError
 from clickhouse.embedded_native import UnknownLayout, for_revision
 from clickhouse.embedded_request import ExternalTable, Request
@@ -76,6 +77,10 @@ def answer(connection: Connection, request: Request, user: User, *, may_write: b
         raise EngineError(
             358, "Code: 358. DB::Exception: Files of the server cannot be named. (INTO_OUTFILE_NOT_ALLOWED)"
         )
+    if user.reads_only:
+        if statement.names_file_function:
+            raise EngineError(497, f"Code: 497. DB::Exception: {user.name}: file() is refused. (ACCESS_DENIED)")
+        confine(connection)
     if database := request.parameters.get("database"):
         connection.use(database)
     connection.set(request.settings)
@@ -93,8 +98,6 @@ def answer(connection: Connection, request: Request, user: User, *, may_write: b
     _check_rights(kind, user, may_write)
     for table in request.tables:
         _create(connection, table)
-    if user.reads_only:
-        connection.set({"readonly": "1"})
     pieces = _run(connection, statement, sql, output_format, counters)
     output_format = statement.format or output_format
     if output_format == "Native":

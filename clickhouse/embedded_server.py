@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
+from clickhouse.embedded_access import write_access
 from clickhouse.embedded_engine import Engine
 from clickhouse.embedded_http import EmbeddedServer
 from clickhouse.embedded_users import User
@@ -28,15 +29,15 @@ log = logging.getLogger("clickhouse.embedded")
 _STOP_SECONDS = 20.0  # how long SIGTERM waits for requests in flight
 
 
-def serve(port: int, path: Path, users: Iterable[User]) -> None:
-    """Serve until SIGTERM or SIGINT.
+def serve(port: int, path: Path, users: Iterable[User], database: str) -> None:
+    """Serve until SIGTERM or SIGINT; `database` is the one that users who only read may read.
 
     Raises:
         SpendError: the path is held by another process, or the port is taken.
     """
     os.environ["TZ"] = "UTC"  # the engine's time zone: days without a zone are the same on every machine
     time.tzset()
-    engine = Engine(path)
+    engine = Engine(path, lambda folder: write_access(folder, database))
     try:
         server = EmbeddedServer(port, engine, users)
     except OSError as error:
@@ -64,15 +65,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m clickhouse.embedded_server", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
     parser.add_argument("--path", type=Path, required=True, help="folder of the database files")
-    parser.add_argument("--reader", metavar="NAME", help="a second user, without a password, who can only read")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         own = settings()
-        users = [User(own.clickhouse_user, own.clickhouse_password.get_secret_value())]
-        if options.reader:
-            users.append(User(options.reader, reads_only=True))
-        serve(options.port, options.path, users)
+        if own.reader_user == own.clickhouse_user:
+            raise SpendError("SPEND_READER_USER must be another user than SPEND_CLICKHOUSE_USER: it may only read")
+        users = (
+            User(own.clickhouse_user, own.clickhouse_password.get_secret_value()),
+            User(own.reader_user, own.reader_password.get_secret_value(), reads_only=True),
+        )
+        serve(options.port, options.path.absolute(), users, own.clickhouse_database)
     except SpendError as error:
         print(error, file=sys.stderr)
         return error.exit_code

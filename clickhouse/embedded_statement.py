@@ -25,7 +25,8 @@ class Statement:
 
     `verb` is the first keyword in capitals. `format` is what the statement itself says after FORMAT (`Values` for
     VALUES), else None. `data_at` is the offset of inline data, None for a statement without; `text` then ends before
-    the FORMAT or VALUES clause.
+    the FORMAT or VALUES clause. `names_file_function` is whether the function `file` may be called: by it the engine
+    lets everybody read any file, unlike by the table function of that name.
     """
 
     verb: str
@@ -33,6 +34,7 @@ class Statement:
     format: str | None
     data_at: int | None
     touches_files: bool
+    names_file_function: bool = False
 
     @property
     def selects(self) -> bool:
@@ -44,7 +46,7 @@ def read_statement(text: bytes) -> Statement:
     """Read the statement at the start of `text`; inline data of an INSERT may follow and is not read."""
     verb = previous = ""
     depth = clause_at = 0
-    selects = touches_files = False
+    selects = touches_files = names_file = False
     words: list[str] = []  # outside of parentheses, as written
     for match in _TOKEN.finditer(text):
         token = match.group()
@@ -53,6 +55,9 @@ def read_statement(text: bytes) -> Statement:
         word = token.decode("latin-1").upper()
         verb = verb or (word if word.isalpha() else "")
         depth += (word == "(") - (word == ")")
+        names_file = (
+            names_file or word.strip('`"') == "FILE" or (word[0] in '`"' and "\\" in word)
+        )  # an escape hides it
         if depth == 0:
             named = previous in (".", "INTO", "TABLE", "FROM", "AS")  # a name that is spelled like a keyword
             touches_files = touches_files or (previous, word) in (("INTO", "OUTFILE"), ("FROM", "INFILE"))
@@ -66,7 +71,7 @@ def read_statement(text: bytes) -> Statement:
             selects = selects or (word in ("SELECT", "WITH") and not named)
             words.append(token.decode("latin-1"))
         previous = word
-    return Statement(verb, text, _format_clause(words), None, touches_files)
+    return Statement(verb, text, _format_clause(words), None, touches_files, names_file)
 
 
 def _format_clause(words: list[str]) -> str | None:

@@ -123,7 +123,7 @@ class Embedded:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    made = Embedded(tmp_path_factory.mktemp("clickhouse"), options=("--reader", "viewer")).wait_ready()
+    made = Embedded(tmp_path_factory.mktemp("clickhouse")).wait_ready()
     yield made
     assert made.end(signal.SIGTERM) == 0
 
@@ -266,31 +266,95 @@ def test_get_may_read_only(server: Embedded, table: str) -> None:
     assert server.sql(f"SELECT count() FROM {table}") == "0"
 
 
+@pytest.fixture
+def readable(server: Embedded, table: str) -> Iterator[str]:
+    """A row in the database that a reader may read; `t` is in another one."""
+    server.sql("CREATE DATABASE spend")
+    server.sql("CREATE TABLE spend.seen ENGINE = MergeTree ORDER BY a AS SELECT 7 AS a")
+    yield "spend.seen"
+    server.sql("DROP DATABASE spend")
+
+
+READER = "spend_reader"
+
+
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO t VALUES (1, 'x')",
-        "CREATE TABLE other (a Int8) ENGINE = Memory",
-        "DROP TABLE t",
+        "INSERT INTO spend.seen VALUES (1)",
+        "CREATE TABLE spend.other (a Int8) ENGINE = Memory",
+        "CREATE TEMPORARY TABLE other (a Int8)",
+        "DROP TABLE spend.seen",
+        "TRUNCATE TABLE spend.seen",
+        "ALTER TABLE spend.seen DELETE WHERE 1",
+        "OPTIMIZE TABLE spend.seen",
         "SET readonly = 0",
+        "SET ROLE writer",
         "SELECT 1 SETTINGS readonly = 0",
+        "SELECT 1 SETTINGS max_memory_usage = 5000000000",
+        "SELECT 1 SETTINGS max_execution_time = 121",
+        "SELECT sum(number) FROM numbers(1000000000000) SETTINGS max_execution_time = 1",
+        "SELECT * FROM numbers(100001)",
+        "SELECT * FROM default.t",
+        "SELECT 7 IN default.t",
+        "SELECT * FROM merge('default', '^t$')",
+        "SELECT * FROM mergeTreeIndex(default, t)",
+        "EXPLAIN SELECT * FROM default.t",
+        "DESCRIBE TABLE default.t",
         "SELECT count() FROM file('/etc/passwd', 'LineAsString')",
+        "SELECT file('/etc/passwd')",
+        "SELECT `file`('/etc/passwd')",
+        "SELECT \"file\" /* */ ('/etc/passwd')",
+        "SELECT `fi\\x6ce`('/etc/passwd')",
+        "SELECT * APPLY file FROM (SELECT '/etc/passwd')",
         "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+        "SELECT * FROM s3('http://127.0.0.1:1/bucket/x', 'LineAsString')",
+        "SELECT * FROM remote('127.0.0.1:1', 'default', 't')",
+        "SELECT * FROM executable('cat', 'TSV', 'a Int8')",
+        "SELECT * FROM spend.seen INTO OUTFILE '/tmp/seen'",
+        "INSERT INTO FUNCTION url('http://127.0.0.1:1/', 'CSV', 'a Int8') SELECT 1",
+        "BACKUP TABLE spend.seen TO File('seen')",
         "SYSTEM FLUSH LOGS",
         "KILL QUERY WHERE 1",
-        "SELECT 1; DROP TABLE t",
+        "SELECT 1; DROP TABLE spend.seen",
     ],
 )
-def test_a_reader_may_not(server: Embedded, table: str, statement: str) -> None:
-    server.refused(statement, user="viewer")
-    server.refused(statement, user="viewer", readonly="0", session_id="elevated")
-    assert server.sql(f"EXISTS TABLE {table}") == "1"
+def test_a_reader_may_not(server: Embedded, readable: str, statement: str) -> None:
+    server.refused(statement, user=READER)
+    server.refused(statement, user=READER, readonly="0", session_id="elevated")
+    server.refused(statement, user=READER, profile="default", role="writer")
+    assert server.sql(f"SELECT a FROM {readable}") == "7"
 
 
-def test_a_reader_may_read_describe_and_choose_settings(server: Embedded, table: str) -> None:
-    assert server.sql(f"SELECT count() FROM {table}", user="viewer", max_execution_time="5") == "0"
-    assert "Int32" in server.sql(f"DESCRIBE TABLE {table}", user="viewer")
-    assert table in server.sql("SHOW TABLES", user="viewer")
+def test_a_reader_may_bring_no_table(server: Embedded, readable: str) -> None:
+    boundary = "edge"
+    part = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="brought"; filename="x"\r\n\r\n1\r\n--{boundary}--\r\n'
+    )
+    reply = server.request(
+        part.encode(),
+        headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
+        query="SELECT * FROM brought",
+        brought_structure="a String) AS SELECT file('/etc/passwd') AS a --",
+        user=READER,
+    )
+    assert reply.headers["X-ClickHouse-Exception-Code"] == "497", reply.text
+
+
+def test_a_reader_may_read_describe_and_choose_settings(server: Embedded, readable: str) -> None:
+    url = {"user": READER, "database": "spend"}
+    assert server.sql("SELECT a FROM seen", **url, max_execution_time="5") == "7"
+    assert server.sql("SELECT a FROM seen SETTINGS max_threads = 1", **url) == "7"
+    assert server.sql("SELECT 'file', a AS `of a file` FROM seen", **url) == "file\t7"
+    assert "UInt8" in server.sql("DESCRIBE TABLE seen", **url)
+    assert server.sql("SHOW TABLES", **url) == "seen"
+
+
+def test_a_reader_leaves_the_writer_its_rights(server: Embedded, readable: str) -> None:
+    assert server.sql(f"SELECT a FROM {readable}", user=READER) == "7"
+    server.sql(f"INSERT INTO {readable} VALUES (8)")
+    assert server.sql(f"SELECT sum(a) FROM {readable}") == "15"
+    assert server.sql("SELECT getSetting('readonly')") == "0"
 
 
 def test_the_password_counts_wherever_it_is_given(start: Callable[..., Embedded], tmp_path: Path) -> None:
