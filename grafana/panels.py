@@ -97,7 +97,8 @@ class Panel:
 
     `name` is `<dashboard>_<panel>`. `description` says what the figure is and how it comes about, `no_data` what an
     empty answer means, `unit` is one of Grafana's. `width` and `height` are in units of the grid. `interval` is the
-    least step of `$__timeInterval`, such as `15m`, which is what the rollups have.
+    least step of `$__timeInterval`, such as `15m`, which is what the rollups have. `series_name` is the text column
+    that names the series of a long answer.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Panel:
     minimum: float | None = None
     maximum: float | None = None
     interval: str | None = None
+    series_name: str | None = None
 
     @property
     def query(self) -> str:
@@ -149,6 +151,8 @@ class Panel:
         for key, value in (("decimals", self.decimals), ("min", self.minimum), ("max", self.maximum)):
             if value is not None:
                 defaults[key] = value
+        if self.series_name:
+            defaults["displayName"] = f"${{__field.labels.{self.series_name}}}"
         if self.steps:
             defaults["thresholds"] = _thresholds(self.steps)
         panel |= {

@@ -16,6 +16,7 @@ class Stat:
 
     sparkline: bool = False
     calc: str = "lastNotNull"
+    side_by_side: bool = False
     coloured: bool = False  # by the steps of the panel or of its fields
 
     kind = "stat"
@@ -29,7 +30,7 @@ class Stat:
             "colorMode": "value" if self.coloured else "none",
             "graphMode": "area" if self.sparkline else "none",
             "justifyMode": "auto",
-            "orientation": "horizontal",
+            "orientation": "vertical" if self.side_by_side else "horizontal",
             "reduceOptions": {"calcs": [self.calc], "fields": "" if self.sparkline else "/.*/", "values": False},
             "showPercentChange": False,
             "textMode": "auto",

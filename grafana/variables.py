@@ -1,7 +1,8 @@
 """Builders of dashboard variables and time ranges, as the JSON that Grafana 13 reads. Pure, but for reading queries.
 
-A value may come from the address and be anything: queries take it as `${name:singlequote}`, a quoted string, and a
-filter as `$__conditionalAll(ifNull(nullIf(team, ''), '(unattributed)') IN (${team:singlequote}), $team)`.
+A value may come from the address and be anything, and `${name:singlequote}` lets a backslash through, which begins an
+escape in ClickHouse: a chosen value is taken as `decodeURLComponent('${name:percentencode}')`, and filters as
+`queries/parts/filters.sql` has them.
 """
 
 from grafana.panels import SOURCE, read_query
@@ -27,8 +28,9 @@ RANGES: tuple[tuple[str, str, str], ...] = (
 
 
 def timezone() -> Json:
-    """`tz`, hidden: the organisation's time zone, which decides days and months."""
-    return _asked("tz", "Time zone", "SELECT timezone FROM organisation", hide=2, refresh=1)
+    """`tz`, hidden: the organisation's time zone, which decides days and months. No address can set it."""
+    sql = "SELECT timezone FROM organisation"
+    return _asked("tz", "Time zone", sql, hide=2, refresh=1) | {"skipUrlSync": True}
 
 
 def choice(name: str, label: str, options: tuple[tuple[str, str], ...], default: str) -> Json:
@@ -54,7 +56,18 @@ def choice(name: str, label: str, options: tuple[tuple[str, str], ...], default:
 
 def asked(name: str, label: str, query: str) -> Json:
     """One of the values that `queries/<query>.sql` finds within the range: a column of values, or values and texts."""
-    return _asked(name, label, read_query(query), hide=0, refresh=2)
+    nothing = {"selected": True, "text": "", "value": ""}  # where the query finds none
+    return _asked(name, label, read_query(query), hide=0, refresh=2) | {"current": nothing}
+
+
+def filters() -> tuple[Json, ...]:
+    """What `queries/parts/filters.sql` asks for."""
+    return (
+        filter_by("provider", "Provider"),
+        filter_by("model", "Model"),
+        filter_by("gateway", "Gateway"),
+        filter_by("team", "Team"),
+    )
 
 
 def filter_by(column: str, label: str) -> Json:

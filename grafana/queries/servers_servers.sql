@@ -1,0 +1,20 @@
+-- The 20 servers that cost most, and always what names none.
+SELECT
+    if(member = '', '(unattributed)', member) AS "Server",
+    -- include figures
+FROM
+(
+    SELECT
+        server AS member,
+        -- include sums
+    FROM usage_15m
+    WHERE $__timeFilter(time)
+        -- include filters
+    GROUP BY member
+    UNION ALL
+    SELECT '', toDecimal128(0, 12), 0, 0, 0
+)
+GROUP BY member
+QUALIFY sum("Calls") OVER () > 0
+ORDER BY sum(cost) DESC, "Calls" DESC, member
+LIMIT 20 BY member = ''
