@@ -27,6 +27,7 @@ _UNITS_MS = {
     "ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "M": 2_592_000_000,
     "y": _YEAR_MS,
 }  # fmt: skip
+_NO_STEP = 1_000  # what is drawn over no time has no steps; a second, if a query asks all the same
 _OPTION = re.compile(r"(?:\\,|[^,])+")
 
 
@@ -75,9 +76,24 @@ def resolve_variable(dashboard: dict[str, Any], name: str, time_range: TimeRange
     query = definition.get("query", "")
     sql = str(query.get("rawSql", "")) if isinstance(query, dict) else str(query)
     try:
-        return expand(sql, _variables(dashboard, chosen, time_range, 1_000, but=name), time_range, 1_000)
+        return expand(sql, _variables(dashboard, chosen, time_range, _NO_STEP, but=name), time_range, _NO_STEP)
     except QueryError as error:
         raise QueryError(f"variable {name}: {error}") from error
+
+
+def resolve_annotation(dashboard: dict[str, Any], name: str, time_range: TimeRange, chosen: Chosen) -> str:
+    """The SQL of an annotation.
+
+    Raises:
+        QueryError: there is no such annotation, or its query cannot be sent.
+    """
+    for each in dashboard.get("annotations", {}).get("list", []):
+        if each.get("name") == name and (sql := each.get("target", {}).get("rawSql")):
+            try:
+                return expand(sql, _variables(dashboard, chosen, time_range, _NO_STEP), time_range, _NO_STEP)
+            except QueryError as error:
+                raise QueryError(f"annotation {name}: {error}") from error
+    raise QueryError(f"dashboard {dashboard.get('uid')!r} has no annotation {name!r} with a query")
 
 
 def find_panel(dashboard: dict[str, Any], panel_id: int) -> dict[str, Any]:

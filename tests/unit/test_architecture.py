@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-PURE = [*sorted((REPOSITORY / "streams" / "spend").glob("*.py")), REPOSITORY / "streams" / "blocks.py"]
+PURE = [
+    *sorted((REPOSITORY / "streams" / "spend").glob("*.py")),
+    REPOSITORY / "streams" / "blocks.py",
+    *(REPOSITORY / "grafana" / f"{name}.py" for name in ("interpolation", "macros", "panel_query")),
+]
 IMPURE = {
     "aiohttp", "aiokafka", "asyncio", "chdb", "clickhouse", "clickhouse_connect", "confluent_kafka", "faust", "http",
     "os", "random", "requests", "socket", "subprocess", "threading", "time", "urllib",
@@ -40,7 +44,8 @@ def reachable(path: Path, seen: set[Path]) -> set[str]:
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: path.stem)
 def test_pure_modules_reach_no_server_clock_or_environment(path: Path):
-    assert not {module for module in reachable(path, set()) if module.split(".")[0] in IMPURE}
+    reached = {module for module in reachable(path, set()) if not module.startswith("urllib.parse")}  # text only
+    assert not {module for module in reached if module.split(".")[0] in IMPURE}
     calls = [node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
     assert not CLOCKS & set(calls)
 
@@ -48,7 +53,7 @@ def test_pure_modules_reach_no_server_clock_or_environment(path: Path):
 def test_only_the_settings_read_the_environment():
     readers = {
         path.relative_to(REPOSITORY).as_posix()
-        for folder in ("streams", "schemas", "clickhouse")
+        for folder in ("streams", "schemas", "clickhouse", "grafana")
         for path in (REPOSITORY / folder).rglob("*.py")
         if "environ" in path.read_text(encoding="utf-8").replace("environment", "") or "getenv" in path.read_text()
     }
