@@ -2,7 +2,7 @@
 
 The engine knows one user and no sign-in. Its own rights are the reader's; a role gives the rest, and a connection that
 is made to read puts the role down (`confine`). So the engine itself judges every table, table function and statement,
-by the grants that `deploy/clickhouse/users.d/grafana.xml` gives the reader of a real server.
+by the grants that `deploy/clickhouse/users.d/reader.xml` gives the reader of a real server.
 """
 
 from pathlib import Path
@@ -10,8 +10,8 @@ from pathlib import Path
 from clickhouse.embedded_engine import Connection, Counters
 
 # What a reader has unless it asks for less; MOST is how much more it may ask for. Bytes, seconds, rows.
-LIMITS = {"max_memory_usage": 4_000_000_000, "max_execution_time": 30, "max_result_rows": 100_000}
-MOST = {"max_memory_usage": 4_000_000_000, "max_execution_time": 120, "max_result_rows": 1_000_000}
+LIMITS = {"max_memory_usage": 2_000_000_000, "max_execution_time": 30, "max_result_rows": 100_000}
+MOST = {"max_memory_usage": 2_000_000_000, "max_execution_time": 120, "max_result_rows": 1_000_000}
 
 _CONFIG = "<clickhouse><users_config>{users}</users_config></clickhouse>\n"
 _USERS = """<clickhouse>

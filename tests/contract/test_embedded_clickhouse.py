@@ -291,7 +291,7 @@ READER = "spend_reader"
         "SET readonly = 0",
         "SET ROLE writer",
         "SELECT 1 SETTINGS readonly = 0",
-        "SELECT 1 SETTINGS max_memory_usage = 5000000000",
+        "SELECT 1 SETTINGS max_memory_usage = 2000000001",
         "SELECT 1 SETTINGS max_execution_time = 121",
         "SELECT sum(number) FROM numbers(1000000000000) SETTINGS max_execution_time = 1",
         "SELECT * FROM numbers(100001)",
