@@ -27,6 +27,7 @@ STEPS = {"topics": ("topics", "create"), "migrate": ("migrate", "up")}  # comman
 RESTORES = {"budgets": ("budgets", "restore")}  # commands that need what the steps made; beside the processes
 PROCESSES = ("worker", "windows", "sink")
 RELAY = "relay"  # a process too, for whoever has set SPEND_RELAY_FILE
+PREVIEW = "preview"  # and one for whoever looks
 EVERYTHING = (*SERVERS, *STEPS, *RESTORES, *PROCESSES)
 
 _READY_SECONDS = 90.0
@@ -194,6 +195,9 @@ class Stack:
             return embedded.broker(self.settings)
         if name == "clickhouse":
             return embedded.database(self.settings)
+        if name == PREVIEW:
+            address = Address("127.0.0.1", self.settings.preview_port, "SPEND_PREVIEW_PORT")
+            return _process(name, address, {})
         kind, _, number = name.partition("-")
         if kind not in (*PROCESSES, RELAY):
             raise SpendError(f"There is no part {name!r}: {', '.join(EVERYTHING)}")
@@ -203,10 +207,7 @@ class Stack:
         environment = {}
         if number:
             environment = {address.setting: str(port), "SPEND_STATE_DIR": str(self.settings.state_dir / name)}
-        ready = f"http://{address.host}:{port}/ready"
-        return Server(
-            [sys.executable, "-m", "streams.cli", kind], address, lambda: embedded.answers(ready), environment
-        )
+        return _process(kind, address, environment)
 
     def _begin(self, names: Sequence[str], servers: dict[str, Server]) -> None:
         for name in names:
@@ -273,6 +274,12 @@ class Stack:
         return SpendError(f"{name} {how}{_tail(running.log)}")
 
 
+def _process(command: str, address: Address, environment: dict[str, str]) -> Server:
+    """`spendstream <command>`, which says at /ready that it is."""
+    ready = f"http://{address.host}:{address.port}/ready"
+    return Server([sys.executable, "-m", "streams.cli", command], address, lambda: embedded.answers(ready), environment)
+
+
 def on_free_ports(settings: Settings) -> Settings:
     """The same settings, with every server of the stack on a free port of 127.0.0.1."""
     return settings.model_copy(
@@ -283,6 +290,7 @@ def on_free_ports(settings: Settings) -> Settings:
             "windows_web_port": free_port(),
             "sink_web_port": free_port(),
             "relay_web_port": free_port(),
+            "preview_port": free_port(),
             "web_host": "127.0.0.1",
         }
     )

@@ -1,7 +1,9 @@
 """`spendstream demo`"""
 
 import shutil
+import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +22,7 @@ from streams.audit import audit
 from streams.budgets import publish
 from streams.cli import audit as audit_command
 from streams.cli import report as report_command
+from streams.cli.up import dashboards_line
 from streams.errors import Halt
 from streams.producer import UsageProducer
 from streams.rates_feed import rates_in_force
@@ -28,7 +31,7 @@ from streams.sample.generator import Sample, Truth, generate
 from streams.sample.kinds import KINDS
 from streams.settings import Settings, settings
 from streams.spend.budget import Budget
-from streams.supervisor import Stack, on_free_ports
+from streams.supervisor import EVERYTHING, PREVIEW, Stack, on_free_ports
 
 SAMPLE_RATES = Path(__file__).parents[1] / "sample" / "rates.yaml"  # the invented company's own
 _PATIENCE_SECONDS = 120.0  # without progress
@@ -39,15 +42,23 @@ _SETTINGS = {"partitions": 1}  # detectors judge each five minutes of five weeks
 def command(
     events: Annotated[int, typer.Option(min=1_000, help="Events to be counted; faults come on top.")] = 200_000,
     seed: Annotated[int, typer.Option(help="Another seed, other traffic of the same company.")] = 1,
+    keep: Annotated[
+        bool | None,
+        typer.Option(
+            help="Stay at the end, with the dashboards in the browser, until Ctrl-C.", show_default="in a terminal"
+        ),
+    ] = None,
 ) -> None:
     """Send five weeks of an invented company's traffic through the whole pipeline, show what was spent, and prove it.
 
     Starts the embedded stack on free ports and a fresh folder (SPEND_STATE_DIR/demo), sends sample traffic with all
     that real life includes, waits until all of it is in ClickHouse, prints what became of each kind of record, the
-    budgets and alerts, the report and the audit, and stops the stack. Exits with 0 when every record is accounted for,
-    to the last digit.
+    budgets and alerts, the report and the audit. In a terminal it then stays up, so that the dashboards can be looked
+    at in a browser, until Ctrl-C; else it stops the stack. Exits with 0 when every record is accounted for, to the last
+    digit.
     """
     console = Console()
+    stays = sys.stdin.isatty() and sys.stdout.isatty() if keep is None else keep
     base = settings()
     folder = base.state_dir / "demo"
     shutil.rmtree(folder, ignore_errors=True)
@@ -60,6 +71,7 @@ def command(
                     update={"state_dir": folder, **_SETTINGS, "rates_file": base.rates_file or SAMPLE_RATES}
                 )
             ),
+            parts=(*EVERYTHING, PREVIEW) if stays else EVERYTHING,
             tell=lambda line: progress.console.print(f"[dim]{line}[/dim]"),
         ) as stack,
     ):
@@ -87,10 +99,15 @@ def command(
         story.show(conf, sample.truth.story, console)
         report_command.show(conf, console, datetime.now(UTC), top=5)
         audit_command.show(report, console)
-    console.print(
-        f"\n{sample.truth.records:,} records in {took:.0f} s, with the start of the stack and the audit.",
-        highlight=False,
-    )
+        console.print(
+            f"\n{sample.truth.records:,} records in {took:.0f} s, with the start of the stack and the audit.",
+            highlight=False,
+        )
+        if stays:
+            console.print("The stack stays up until Ctrl-C.")
+            console.print(dashboards_line(conf), highlight=False)
+            with suppress(KeyboardInterrupt):
+                stack.wait()
     if not (report.ok and all_there):
         raise typer.Exit(1)
 

@@ -17,7 +17,7 @@ from streams.rates_feed import rates_in_force
 from streams.sample.budgets import live_budget
 from streams.settings import Settings, settings
 from streams.spend.budget import Budget
-from streams.supervisor import EVERYTHING, RELAY, Stack
+from streams.supervisor import EVERYTHING, PREVIEW, RELAY, Stack
 
 
 def command(
@@ -27,7 +27,8 @@ def command(
     ] = False,
     incident_after: Annotated[int, typer.Option(min=1, help="Seconds until it runs away.")] = 60,
 ) -> None:
-    """Run everything on this machine until Ctrl-C: broker, ClickHouse, worker, windows worker, sink, and relay.
+    """Run everything on this machine until Ctrl-C: broker, ClickHouse, worker, windows worker, sink, relay,
+    and a preview of the dashboards, whose address is the last line.
 
     The broker is in memory: it starts empty each time. What was priced is kept in ClickHouse, under SPEND_STATE_DIR.
     """
@@ -46,7 +47,7 @@ def command(
         signal.signal(number, stop)
     try:
         own = settings()
-        parts = EVERYTHING if own.relay_file is None else (*EVERYTHING, RELAY)
+        parts = (*EVERYTHING, PREVIEW) if own.relay_file is None else (*EVERYTHING, PREVIEW, RELAY)
         with Stack(own, parts=parts, tell=lambda line: console.print(f"[dim]{line}[/dim]", highlight=False)) as stack:
             told = f"{traffic} sample events a second"
             if traffic:
@@ -56,9 +57,15 @@ def command(
                     told += f"\n{_prepare_incident(stack.settings, traffic, incident_after)}"
                 stack.spawn("traffic", *live)
             console.print(_where(stack.settings, told if traffic else ""))
+            console.print(dashboards_line(stack.settings), highlight=False)
             stack.wait()
     except KeyboardInterrupt:
         console.print("stopped")
+
+
+def dashboards_line(own: Settings) -> str:
+    """Where the preview is, as one line."""
+    return f"Dashboards  http://127.0.0.1:{own.preview_port}/"
 
 
 def _prepare_incident(own: Settings, rate: int, after: int) -> str:
