@@ -61,6 +61,11 @@ class PartitionSink:
         """Bytes of the blocks that are read and not yet inserted."""
         return self._handed - self._taken
 
+    @property
+    def progress(self) -> Progress:
+        """Up to and with the last block that ClickHouse has acknowledged."""
+        return self._progress
+
     def hand_over(self, message: Message) -> None:
         """Give it the next block."""
         self._handed += len(message.value() or b"")
@@ -186,6 +191,10 @@ class Sink:
         self._stopping = threading.Event()
         self._polled = time.monotonic()
         self.ready = False
+
+    def progress(self) -> list[Progress]:
+        """That of each partition which this sink has; may be asked for from any thread."""
+        return [part.progress for part in list(self._parts.values())]
 
     def stop(self) -> None:
         """Ask `run` to end."""

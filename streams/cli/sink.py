@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from clickhouse.copy_topics import Copier
+from clickhouse.health import HealthReports
 from clickhouse.sink import Sink
 from streams.kafka import wait_for_brokers
 from streams.log import setup_logging
@@ -28,14 +29,18 @@ def command(
     setup_logging(conf)
     wait_for_brokers(conf)
     sink, copier = Sink(conf, from_earliest), Copier(conf)
+    health = HealthReports(conf, sink.progress)
     serve(conf.web_host, conf.sink_web_port, "SPEND_SINK_WEB_PORT", lambda: sink.ready)
 
     def stop(*_: object) -> None:
+        health.stop()
         copier.stop()
         sink.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     copier.start()
+    health.start()
     sink.run()
     copier.join()
+    health.join()

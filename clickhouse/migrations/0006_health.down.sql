@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS $database.health $on_cluster SYNC;
