@@ -1,0 +1,109 @@
+-- The split of streams/spend/change_split.py, in whole numbers: money in picodollars, and where there is a quotient, in
+-- units of 1/one of a picodollar. Each term of a sum has one division, so a step is off by less than its terms in these
+-- units, and whole picodollars are rounded from it as they are from the exact fraction.
+toInt256('1000000000000000000000000') AS one,
+toInt256('1000000000000') AS dollar,
+usages AS
+(
+    -- What a model used on a tier, by kind of unit: its amount and its cost. Kinds 1 to 3 are the prompt's.
+    SELECT
+        provider, model,
+        if(lower(trimBoth(service_tier)) IN ('default', 'standard', 'auto', 'on_demand', 'on-demand'), '',
+           lower(trimBoth(service_tier))) AS tier,
+        stretch = 'this' AS is_this,
+        toInt256(sum(calls)) AS calls,
+        [greatest(sum(input_tokens) - sum(cache_read_input_tokens) - sum(cache_creation_input_tokens)
+                  - sum(audio_input_tokens) - sum(image_input_tokens), 0),
+         sum(cache_read_input_tokens),
+         sum(cache_creation_input_tokens),
+         greatest(sum(output_tokens) - sum(audio_output_tokens) - sum(image_output_tokens), 0),
+         sum(audio_input_tokens) + sum(audio_output_tokens),
+         sum(image_input_tokens) + sum(image_output_tokens),
+         0] AS amounts,
+        [sum(cost_input), sum(cost_cache_read), sum(cost_cache_write), sum(cost_output), sum(cost_audio),
+         sum(cost_image), sum(cost_quantities)] AS costs
+    FROM
+    (
+        -- include change_rows
+    )
+    ARRAY JOIN ['before', 'this'] AS stretch
+    WHERE quarter >= if(stretch = 'this', this_start, before_start)
+      AND quarter < if(stretch = 'this', this_end, before_end)
+    GROUP BY provider, model, tier, is_this
+),
+kinds AS
+(
+    SELECT
+        provider, model, tier, kind,
+        sumIf(usages.calls, NOT is_this) AS calls_before, sumIf(usages.calls, is_this) AS calls_this,
+        sumIf(toInt256(amount), NOT is_this) AS amount_before, sumIf(toInt256(amount), is_this) AS amount_this,
+        sumIf(toInt256(toDecimal256(cost, 12) * dollar), NOT is_this) AS cost_before,
+        sumIf(toInt256(toDecimal256(cost, 12) * dollar), is_this) AS cost_this,
+        -- a kind that costs something without an amount in either stretch is billed by the call
+        (cost_before != 0 AND amount_before = 0) OR (cost_this != 0 AND amount_this = 0) AS by_call,
+        if(by_call, calls_before, amount_before) AS units_before,
+        if(by_call, calls_this, amount_this) AS units_this,
+        -- the units of this range at the prices before; a kind that was not there has this range's price
+        if(units_before != 0, intDiv(one * units_this * cost_before, units_before),
+           if(units_this != 0, one * cost_this, 0)) AS cost_at_old_price
+    FROM usages
+    ARRAY JOIN arrayEnumerate(amounts) AS kind, amounts AS amount, costs AS cost
+    GROUP BY provider, model, tier, kind
+),
+tiers AS
+(
+    SELECT
+        provider, model, tier,
+        any(kinds.calls_before) AS calls_before, any(kinds.calls_this) AS calls_this,
+        sum(kinds.cost_before) AS cost_before, sum(kinds.cost_this) AS cost_this,
+        sumIf(units_before, kind <= 3) AS prompt_before, sumIf(units_this, kind <= 3) AS prompt_this,
+        sum(cost_at_old_price) AS with_cache,
+        -- the prompt's tokens of this range, from the cache to the same part as before
+        if(prompt_before != 0,
+           intDiv(one * prompt_this * sumIf(kinds.cost_before, kind <= 3), prompt_before)
+               + sumIf(cost_at_old_price, kind > 3),
+           with_cache) AS with_tokens
+    FROM kinds
+    GROUP BY provider, model, tier
+),
+models AS
+(
+    SELECT *, sum(calls_before) OVER (PARTITION BY provider, model) AS model_calls_before,
+           sum(calls_this) OVER (PARTITION BY provider, model) AS model_calls_this
+    FROM tiers
+),
+-- What all of it would have cost, from the stretch before to this range, one cause after another taking its actual
+-- value. A model or tier that was not there before has this range's cost of a call.
+steps AS
+(
+    SELECT
+        sum(models.cost_before) AS was, sum(models.cost_this) AS is_now,
+        sum(models.calls_before) AS all_before, sum(models.calls_this) AS all_this,
+        sumIf(models.cost_before, models.calls_before = 0) AS uncalled,
+        was - uncalled AS called,
+        all_before = 0 OR all_this = 0 OR called = 0 AS incomparable,
+        [one * was,
+         intDiv(one * called * all_this, greatest(all_before, 1)) + one * uncalled,
+         sum(multiIf(calls_before > 0, intDiv(one * cost_before * model_calls_this, greatest(model_calls_before, 1)),
+                     model_calls_before = 0 AND calls_this > 0, one * cost_this, 0)) + one * uncalled,
+         sum(multiIf(calls_before > 0, intDiv(one * cost_before * calls_this, greatest(calls_before, 1)),
+                     calls_this > 0, one * cost_this, 0)) + one * uncalled,
+         sum(multiIf(calls_this = 0, 0, calls_before > 0, with_tokens, one * cost_this)) + one * uncalled,
+         sum(multiIf(calls_this = 0, 0, calls_before > 0, with_cache, one * cost_this)) + one * uncalled,
+         one * is_now] AS totals
+    FROM models
+),
+moves AS
+(
+    SELECT
+        was, is_now,
+        if(incomparable, [one * (is_now - was), 0, 0, 0, 0, 0],
+           arrayMap(n -> totals[n + 1] - totals[n], [1, 2, 3, 4, 5, 6])) AS exact,
+        -- rounded down, then the greatest remainders up, until they sum to the change
+        arrayMap(move -> positiveModulo(move, one), exact) AS remainders,
+        arrayMap((move, remainder) -> intDiv(move - remainder, one), exact, remainders) AS floors,
+        is_now - was - arraySum(floors) AS missing,
+        arraySort(n -> (-intDiv(remainders[n] + 500000, 1000000), n), [1, 2, 3, 4, 5, 6]) AS by_remainder,
+        arrayMap((part, n) -> part + (indexOf(by_remainder, n) <= missing), floors, [1, 2, 3, 4, 5, 6]) AS parts
+    FROM steps
+)

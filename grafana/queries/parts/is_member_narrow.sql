@@ -1,0 +1,6 @@
+(the_dimension = 'user' AND (user = the_member OR (the_member = '' AND user IS NULL)))
+OR (the_dimension = 'workflow' AND ifNull(workflow, '') = the_member)
+OR (the_dimension = 'agent' AND ifNull(agent, '') = the_member)
+OR (the_dimension = 'api_key_id' AND ifNull(api_key_id, '') = the_member)
+OR (the_dimension = 'release' AND ifNull(release, '') = the_member)
+OR (startsWith(the_dimension, 'tags.') AND tags[substring(the_dimension, 6)] = the_member)
