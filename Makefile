@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint bench dashboards lock clean
+.PHONY: help setup demo up test browser screenshots lint bench dashboards lock clean
 
 help: ## What one can do
 	@grep -E '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,8 +25,16 @@ demo: setup ## Five weeks of an invented company's traffic through the whole pip
 up: setup ## The stack on this machine until Ctrl-C (TRAFFIC=50: with 50 live sample events a second)
 	$(BIN)/spendstream up $(if $(TRAFFIC),--traffic $(TRAFFIC))
 
-test: setup ## All tests
+test: setup browser ## All tests
 	$(BIN)/python -m pytest
+
+browser: ## Install chromium where it is missing (Debian, as root): tests and screenshots of the preview drive it
+	@command -v chromium >/dev/null || { apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core fonts-noto-color-emoji; } >/dev/null 2>&1 || \
+		echo "chromium could not be installed: tests of the preview pages are skipped (a failure in CI); install it yourself"
+
+screenshots: setup browser ## Take the pictures of docs/images anew
+	$(BIN)/python tests/browser/screenshots.py docs/images
 
 lint: setup ## Style and types
 	$(BIN)/ruff check .
