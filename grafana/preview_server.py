@@ -48,7 +48,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class _Asked(BaseModel):
     """What all questions have in common. A value is a name or a member: bounded, and text that UTF-8 can hold."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     dashboard: str = Field(max_length=100)
     start: int = Field(alias="from", ge=0, le=10**14)

@@ -83,11 +83,13 @@ class Reader:
 
 def _failure(what: str, error: ClickHouseError) -> QueryFailed:
     code = getattr(error, "code", None) or 0
-    said = re.sub(r"\s+", " ", str(error))[:600]
+    text = re.sub(r"\s+", " ", str(error))
+    found = re.search(r"DB::Exception: (.*?)(?: \(version | \(for url |$)", text)
+    said = (found[1] if found else text)[:600]
     mend = _MENDS.get(code, "")
-    text = f"{what}: {said}" + (f": {mend}" if mend else "")
-    log.warning("%s", text)
-    return QueryFailed(text, code == _TOO_SLOW)
+    told = f"{what}: {said}" + (f": {mend}" if mend else "")
+    log.warning("%s", told)
+    return QueryFailed(told, code == _TOO_SLOW)
 
 
 def _plain_times(found: dict[str, Any]) -> dict[str, Any]:
