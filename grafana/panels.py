@@ -57,8 +57,8 @@ class Field:
     hidden: bool = False
     custom: Json = field(default_factory=dict)  # what only this kind of panel knows, as in fieldConfig.custom
 
-    def json(self) -> Json:
-        """The override: a matcher by name and its properties."""
+    def json(self, *, in_table: bool) -> Json:
+        """The override: a matcher by name and its properties. Only a table has cells to draw in."""
         properties: Json = {}
         for key, value in (
             ("unit", self.unit),
@@ -80,7 +80,7 @@ class Field:
         if self.bar:
             properties["min"] = 0
             properties["custom.cellOptions"] = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
-        elif self.steps:
+        elif self.steps and in_table:
             properties["custom.cellOptions"] = {"type": "color-text"}
         if self.hidden:
             properties["custom.hideFrom"] = {"legend": True, "tooltip": True, "viz": True}
@@ -157,12 +157,15 @@ class Panel:
             defaults["thresholds"] = _thresholds(self.steps)
         panel |= {
             "datasource": SOURCE,
-            "fieldConfig": {"defaults": defaults, "overrides": [each.json() for each in self.fields]},
+            "fieldConfig": {"defaults": defaults, "overrides": self._overrides()},
             "targets": [target(self.query, over_time=self.shows.over_time)],
         }
         if self.interval:
             panel["interval"] = self.interval
         return panel
+
+    def _overrides(self) -> list[Json]:
+        return [each.json(in_table=isinstance(self.shows, Table)) for each in self.fields]
 
 
 @dataclass(frozen=True)

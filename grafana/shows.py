@@ -147,6 +147,7 @@ class Pie:
         return {
             "displayLabels": ["percent"],
             "legend": {
+                "calcs": [],
                 "displayMode": "table",
                 "placement": "right",
                 "showLegend": True,

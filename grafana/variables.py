@@ -89,7 +89,6 @@ def time_picker() -> Json:
 def _asked(name: str, label: str, sql: str, *, hide: int, refresh: int) -> Json:
     """A query variable. `refresh`: 1 as the page opens, 2 also when the range changes; `hide` 2: not shown."""
     return {
-        "current": {},
         "datasource": SOURCE,
         "definition": sql,
         "hide": hide,
