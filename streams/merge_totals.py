@@ -1,8 +1,10 @@
 """The windows agent: totals in; windows, alerts and budget states out.
 
 What a message changes is decided by the pure parts (`streams.spend.merging`, `budget_book`, `raise_alerts`); here it is
-published and saved. Alerts leave at once; windows and budget states at most once a second; what changed in the state is
-saved every `CHECKPOINT_SECONDS`, and after a crash the messages since then are applied again.
+published and saved. Alerts leave at once, and with them the states of budgets that crossed a level or have new terms;
+windows at most once a second, and with them as many other states of budgets as there is time for, the longest waiting
+first. What changed in the state is saved every `CHECKPOINT_SECONDS`, and after a crash the messages since then are
+applied again.
 """
 
 import asyncio
@@ -11,26 +13,27 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from itertools import islice
 from typing import Any, NoReturn
 
 import polars as pl
 from confluent_kafka import Consumer
 from faust.types import TP
 
-from streams import alerts, metrics, topics, totals
+from streams import metrics, topics, totals
 from streams.budgets_feed import BudgetsFeed
 from streams.errors import Halt
 from streams.kafka import reader, topic_ids, watermarks
 from streams.planned import PlannedFeed, is_planned
 from streams.publishing import OrderedProducer, end_process
-from streams.raise_alerts import Alarms, crossings
+from streams.raise_alerts import Alarms
 from streams.settings import Settings
-from streams.spend.alert import Alert, Completeness, Origin
+from streams.spend.alert import Completeness, Origin
 from streams.spend.budget import Budget
 from streams.spend.budget_book import BudgetBook
 from streams.spend.merging import Merging, Message
 from streams.spend.windows import DAY
+from streams.told_alerts import ToldAlerts
 from streams.total_blocks import TotalsStage
 from streams.transport import Batch, Record
 from streams.windows_block import windows_block
@@ -41,11 +44,16 @@ log = logging.getLogger("spendstream.windows")
 
 CHECKPOINT_SECONDS = 30.0
 _PUBLISH_SECONDS = 1.0
+_STATUSES = 250  # published at a time of a partition's budgets that crossed nothing; one takes some 90 µs
 
 
 @dataclass
 class _Partition:
-    """A partition of spend.totals in this worker's hands. `changed`: windows not published yet, by level."""
+    """A partition of spend.totals in this worker's hands.
+
+    Not published yet: `changed` windows, by level; the `statuses` of (budget id, member), in the order in which they
+    changed first; and those that `crossed` a level or have new terms.
+    """
 
     number: int
     ids: tuple[str, str, str]
@@ -55,7 +63,8 @@ class _Partition:
     alarms: Alarms
     budgets: Mapping[str, object] = field(default_factory=dict)  # as they were taken in last; a new dict at each change
     changed: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
-    statuses: set[tuple[str, str]] = field(default_factory=set)
+    statuses: dict[tuple[str, str], None] = field(default_factory=dict)
+    crossed: set[tuple[str, str]] = field(default_factory=set)
     published_at: float = 0.0
     saved_at: float = field(default_factory=time.monotonic)
 
@@ -82,10 +91,7 @@ class MergeStage:
         self._epoch = 0
         self._thread = ThreadPoolExecutor(1, "merge")
         self._busy = asyncio.Lock()
-        self._told: set[str] = set()
-        self._crossed: dict[str, datetime] = {}
-        self._told_to = 0  # offset on spend.alerts
-        self._heard_at = 0.0
+        self._told = ToldAlerts(settings, self._producer)
         self.ready = False
 
     async def positions(self, tps: set[TP], epoch: int) -> Mapping[TP, int]:
@@ -103,8 +109,8 @@ class MergeStage:
         settings = self._settings
         found = topic_ids(settings, topics.USAGE, topics.PRICED, topics.TOTALS, topics.STATE, topics.ALERTS)
         ids = (found[topics.USAGE], found[topics.PRICED], found[topics.TOTALS])
-        self._told, self._crossed, self._told_to = set(), {}, 0
-        self._hear()
+        self._told.forget()
+        self._told.hear()
         earlier = Earlier(settings, ids[0])
         consumer = reader(settings)
         try:
@@ -113,18 +119,19 @@ class MergeStage:
                 merging = new_merging(settings, number, self._producer.partitions(topics.USAGE))
                 book = new_book(settings, number, self._producer.partitions(topics.TOTALS))
                 why = Reasons(settings, ids[0], merging)
-                alarms = Alarms(book.zone, self._told, self._crossed, why, self._is_planned)
+                alarms = Alarms(book.zone, self._told.ids, self._told.crossed, why, self._is_planned)
                 saved = WindowsLog(number)
                 saved.claim(self._producer)
                 summary = saved.load(consumer, merging, ids)
                 book.base = earlier.days(number, self._producer.partitions(topics.TOTALS))
-                self._told |= earlier.alerts
+                self._told.ids |= earlier.alerts
                 if summary is not None:
                     self._refuse_other_zone(summary["zone"])
                     book.put_back(summary["book"])
                     alarms.trends_told = summary["trends_told"]
                 self._refuse_gap(consumer, number, merging.position)
                 part = self._parts[number] = _Partition(number, ids, saved, merging, book, alarms)
+                part.statuses = dict.fromkeys(book.all_keys())  # those that waited are not in the state
                 saved.save_summary(self._producer, merging, ids, _kept(part))
                 log.info(
                     "spend.totals partition %d: next offset %d, %d members, in %.1f s",
@@ -163,7 +170,7 @@ class MergeStage:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._merge, batch.records, part)
 
     def _merge(self, records: list[Record], part: _Partition) -> None:
-        self._listen()
+        self._told.listen()
         with metrics.MERGE_SECONDS.time():
             self._take_terms(part)
             merged = part.merging.apply(_messages(records, part))
@@ -171,13 +178,14 @@ class MergeStage:
                 if frame.height:
                     part.changed.setdefault(level, []).append(frame)
             changes, looked_at = part.book.merge(merged.touched, merged.watermark)
-            part.statuses |= looked_at
+            part.statuses |= dict.fromkeys(looked_at)
+            part.crossed |= {(change.budget_id, change.member) for change in changes}
             origin = self._origin(part)
             alarms, windows = part.alarms, part.merging.windows
-            self._tell(part, alarms.of_budgets(changes, part.book.budgets, origin))
-            self._tell(part, alarms.of_anomalies(merged.found, origin))
-            self._tell(part, alarms.of_unpriced(merged.touched[DAY], origin))
-            self._tell(part, alarms.of_trends(windows, merged.watermark, origin))
+            self._told.tell(alarms, alarms.of_budgets(changes, part.book.budgets, origin))
+            self._told.tell(alarms, alarms.of_anomalies(merged.found, origin))
+            self._told.tell(alarms, alarms.of_unpriced(merged.touched[DAY], origin))
+            self._told.tell(alarms, alarms.of_trends(windows, merged.watermark, origin))
         self._publish(part)
 
     def _take_terms(self, part: _Partition) -> None:
@@ -190,42 +198,14 @@ class MergeStage:
         names = {**known, **budgets}
         changes = part.book.take_terms(budgets, part.merging.windows, part.merging.watermark)
         part.budgets = budgets
-        part.statuses |= part.book.all_keys()
-        self._tell(part, part.alarms.of_budgets(changes, names, self._origin(part)))
+        part.crossed |= {key for key in part.book.all_keys() if known.get(key[0]) != budgets.get(key[0])}
+        self._told.tell(part.alarms, part.alarms.of_budgets(changes, names, self._origin(part)))
         part.saved_at = 0.0  # since when these terms stand must not be forgotten
         for budget_id, member in before:
             if budget_id in gone:
                 self._producer.send(
                     topics.BUDGET_STATUS, None, key=known[budget_id].status_key(member).encode(), partition=0
                 )
-
-    def _listen(self) -> set[str]:
-        """After a pause, as of a suspended machine, another may be at work: the ids of what it told meanwhile."""
-        is_paused = time.monotonic() - self._heard_at > self._settings.session_timeout_seconds * 0.8
-        told = self._hear() if is_paused else set()
-        self._heard_at = time.monotonic()
-        return told
-
-    def _hear(self) -> set[str]:
-        told = set()
-        first, _ = alerts.end(self._settings)
-        for each in alerts.read(self._settings, max(first, self._told_to)):
-            self._told_to = each.offset + 1
-            told.add(each.alert.id)
-            self._crossed |= crossings([each.alert.document])
-        self._told |= told
-        self._heard_at = time.monotonic()
-        return told
-
-    def _tell(self, part: _Partition, found: Iterable[Alert]) -> None:
-        told: set[str] = set()
-        for alert in part.alarms.fresh(found):
-            told |= self._listen()
-            if alert.id in told:
-                continue
-            key, value, headers = alerts.record(alert)
-            self._producer.send(topics.ALERTS, value, key=key, partition=0, headers=headers)
-            metrics.ALERTS.labels(alert.document["type"]).inc()
 
     def _origin(self, part: _Partition) -> Origin:
         sources = part.merging.sources.values()
@@ -244,24 +224,24 @@ class MergeStage:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._look_around)
 
     def _look_around(self) -> None:
-        self._listen()
+        self._told.listen()
         for part in self._parts.values():
             self._take_terms(part)
-            if part.number == min(self._parts):
-                stalls = self._totals_stage.stalled()
-                self._tell(part, part.alarms.of_stalls(stalls, part.merging.watermark, self._origin(part)))
-            if time.monotonic() - part.saved_at >= CHECKPOINT_SECONDS:
-                self._save(part)
-            else:
-                self._publish(part)
+        first = self._parts[min(self._parts)]
+        stalls = self._totals_stage.stalled()
+        self._told.tell(first.alarms, first.alarms.of_stalls(stalls, first.merging.watermark, self._origin(first)))
+        longest = min(self._parts.values(), key=lambda part: part.saved_at)
+        if time.monotonic() - longest.saved_at >= CHECKPOINT_SECONDS:
+            self._save(longest)  # one at a time: alerts wait meanwhile
+        for part in self._parts.values():
+            self._publish(part)
 
     def _publish(self, part: _Partition, at_once: bool = False) -> None:
+        self._publish_statuses(part, part.crossed)
         if time.monotonic() - part.published_at < _PUBLISH_SECONDS and not at_once:
             return
         part.published_at = time.monotonic()
-        for key, status in part.book.statuses(part.statuses, part.merging.watermark):
-            self._producer.send(topics.BUDGET_STATUS, status.model_dump_json().encode(), key=key.encode(), partition=0)
-        part.statuses.clear()
+        self._publish_statuses(part, islice(part.statuses, _STATUSES))
         if part.changed:
             block = windows_block(part.ids[0], part.changed)
             self._producer.send(topics.WINDOWS, block, partition=part.number)
@@ -269,6 +249,14 @@ class MergeStage:
                 metrics.WINDOWS_CHANGED.labels(level).inc(sum(frame.height for frame in frames))
             part.changed.clear()
         _observe(part)
+
+    def _publish_statuses(self, part: _Partition, wanted: Iterable[tuple[str, str]]) -> None:
+        keys = tuple(wanted)
+        for key, status in part.book.statuses(keys, part.merging.watermark):
+            self._producer.send(topics.BUDGET_STATUS, status.model_dump_json().encode(), key=key.encode(), partition=0)
+        for published in keys:
+            part.statuses.pop(published, None)
+            part.crossed.discard(published)
 
     def _save(self, part: _Partition) -> None:
         # what is saved is not merged again: everything that follows from it must be there before

@@ -5,7 +5,7 @@ of picodollars; earlier logs' days (`base`) are added, so that a budget knows th
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ import polars as pl
 from streams.spend import budget_memory
 from streams.spend.budget import EACH, Budget, ByMember, budgets_of, by_member
 from streams.spend.budget_course import current, follow
-from streams.spend.budget_crossing import Spend
+from streams.spend.budget_crossing import Spend, spent
 from streams.spend.budget_levels import Change, Standing
 from streams.spend.budget_period import period_at
 from streams.spend.budget_status import BudgetStatus, status
@@ -43,6 +43,7 @@ class BudgetBook:
     _index: ByMember = field(default_factory=dict)
     _scopes: set[str] = field(default_factory=set)  # that have a budget
     _is_read: bool = False  # whether the days of all budgets were read from the windows
+    _room: dict[tuple[str, str], int] = field(default_factory=dict)  # see `_fits`
     _day: date | None = None
     _outlooks: dict[tuple[Member, str], tuple[date, Outlook]] = field(default_factory=dict)
 
@@ -88,20 +89,23 @@ class BudgetBook:
         changes: list[Change] = []
         if today != self._day:  # periods end and begin
             self._day = today
+            self._room.clear()
             for by_day in self.minutes.values():
                 for day in [day for day in by_day if day < today]:
                     del by_day[day]
             for budget in self.budgets.values():
                 for member in self._members(budget):
-                    changed.setdefault((budget.scope, member), set())
+                    changed.setdefault((budget.scope, member), {})
         for (scope, member), days in changed.items():
             for budget in budgets_of(self._index, scope, member):
                 key = (budget.id, member)
+                looked_at.add(key)
+                if self._fits(key, days, today):
+                    continue
                 first = earliest.get((scope, member))
                 if first is not None and min(days, default=today) < first.astimezone(self.zone).date():
                     first = None  # a day changed whose quarters are gone
                 changes += self._follow(budget, key, scope, now, days=days, changed_from=first)
-                looked_at.add(key)
         return changes, looked_at
 
     def statuses(self, keys: Iterable[tuple[str, str]], watermark: int) -> Iterator[tuple[str, BudgetStatus]]:
@@ -114,6 +118,8 @@ class BudgetBook:
             period = period_at(budget.period, now, self.zone)
             standing = current(self.standings.get((budget_id, member), ()), period)
             if standing is not None:
+                # what came since it was judged may only have been counted
+                standing = replace(standing, spent=spent(self.days.get((budget.scope, member), {}), period))
                 made = status(budget, standing, now, self._forecast(budget, member, standing, now))
                 yield budget.status_key(member), made
 
@@ -122,11 +128,16 @@ class BudgetBook:
         return set(self.standings)
 
     def dump(self) -> dict[str, Any]:
-        """What to keep across a restart, as JSON."""
+        """What to keep across a restart, as JSON. A standing without incidents follows from the windows: it is only
+        named."""
+        mine = [b for b in self.budgets.values() if b.member == EACH or self.owns(b.scope, b.member)]
         return {
-            "budgets": [budget.model_dump(mode="json") for budget in self.budgets.values()],
-            "seen": self.seen,
-            "standings": [[*key, budget_memory.dump(value).decode()] for key, value in self.standings.items()],
+            "budgets": [budget.model_dump(mode="json") for budget in mine],
+            "seen": {budget.id: self.seen[budget.id] for budget in mine},
+            "standings": [
+                [*key, budget_memory.dump(s for s in standings if s.incidents).decode()]
+                for key, standings in self.standings.items()
+            ],
         }
 
     def put_back(self, kept: Mapping[str, Any]) -> None:
@@ -164,7 +175,26 @@ class BudgetBook:
             self.standings[key] = standings
         else:
             self.standings.pop(key, None)
+        self._room.pop(key, None)
+        only = standings[0] if len(standings) == 1 else None
+        if budget is not None and only is not None and not only.incidents and only.period.holds(today):
+            self._room[key] = -(-budget.levels[0] * only.limit // 100) - only.spent
         return changes
+
+    def _fits(self, key: tuple[str, str], grown: Mapping[date, int], today: date) -> bool:
+        """Whether a member's spend changed today alone, of whose period nothing was told, and reaches no level.
+
+        So it is with most changes of most members, and nothing else has to be looked at: `_room` has the picodollars
+        left to the first level.
+        """
+        room = self._room.get(key)
+        if room is None or grown.keys() != {today}:
+            return False
+        room -= grown[today]
+        if room <= 0:
+            return False
+        self._room[key] = room
+        return True
 
     def _since(self, budget_id: str, budget: Budget | None) -> datetime | None:
         """Periods that ended before this are not judged: by then the budget, or these terms of it, did not exist."""
@@ -215,15 +245,16 @@ class BudgetBook:
         for key in [key for key in self._outlooks if key[0] == member]:
             del self._outlooks[key]
 
-    def _take(self, touched: Mapping[str, pl.DataFrame], today: date | None) -> dict[Member, set[date]]:
-        """Absolute sums of windows into days and minutes; of each budgeted member the days that changed."""
-        changed: dict[Member, set[date]] = {}
+    def _take(self, touched: Mapping[str, pl.DataFrame], today: date | None) -> dict[Member, Days]:
+        """Absolute sums of windows into days and minutes; of each budgeted member what the days grew by."""
+        changed: dict[Member, Days] = {}
         scopes = self._scopes
         for key, day, _, picos in self._rows(touched.get(DAY), scopes):
             if budgets_of(self._index, *key):
                 earlier = self.base.get(key, {})
-                self.days.setdefault(key, dict(earlier))[day] = earlier.get(day, 0) + picos
-                changed.setdefault(key, set()).add(day)
+                days = self.days.setdefault(key, dict(earlier))
+                before, days[day] = days.get(day, 0), earlier.get(day, 0) + picos
+                changed.setdefault(key, {})[day] = days[day] - before
         for key, day, start, picos in self._rows(touched.get(MINUTE), scopes):
             if key in self.days and (today is None or day >= today):
                 self.minutes.setdefault(key, {}).setdefault(day, {})[start] = picos
