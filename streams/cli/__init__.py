@@ -30,6 +30,7 @@ COMMANDS = (
     "windows",
     "sink",
     "relay",
+    "dashboards",
     "preview",
     "topics",
     "migrate",
