@@ -57,8 +57,8 @@ _MEMBERS = Panel(
     "explorer_members",
     "By ${group_by:text}",
     "Each member's cost, calls and tokens, what a call takes and costs, and its share of spend beside its share of "
-    "calls, by cost; up to 500, and always what bears none. Users, workflows, agents, API keys, releases and tags have no "
-    "cache hit rate: their rollup does not keep it.",
+    "calls, by cost; up to 500, and always what bears none. Users, workflows, agents, API keys, releases and tags have "
+    "no cache hit rate: their rollup does not keep it.",
     _NONE,
     Table(),
     width=24,

@@ -9,7 +9,9 @@ WITH
     toStartOfMonth(today) AS first_day,
     toInt64(first_day + INTERVAL 1 MONTH - today) AS days_left,
     assumeNotNull((SELECT min(time) FROM usage_15m)) AS since,
-    if(since = toDateTime(0, 'UTC'), today, greatest(today - 120, toDate(toTimeZone(since - 1, zone)) + 1)) AS first_known,
+    -- the first whole day that has data; without any there is none
+    if(since = toDateTime(0, 'UTC'), today,
+       least(today, greatest(today - 120, toDate(toTimeZone(since - 1, zone)) + 1))) AS first_known,
     intDiv(($__toTime - toDateTime(today, zone)) * one, toDateTime(today + 1, zone) - toDateTime(today, zone)) AS elapsed,
     (
         SELECT toInt128(sum(cost_total) * 1000000000000)
