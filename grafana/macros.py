@@ -88,7 +88,8 @@ def back_end(sql: str, time_range: TimeRange, interval_ms: int) -> str:
 
 def _plain_arguments(sql: str, begin: int) -> tuple[int, list[int]]:
     """Where the call that opened before `begin` ends, and its commas; the plugin does not look for quotes here."""
-    depth, commas = 1, []
+    depth = 1
+    commas: list[int] = []
     for found in re.finditer(r"[(),]", sql[begin:]):
         at = begin + found.start()
         depth += (found[0] == "(") - (found[0] == ")")

@@ -218,7 +218,7 @@ def up_and_ready(settings: Settings) -> tuple[subprocess.Popen[str], str]:
     said = ""
     for line in up.stderr:
         said += line
-        if line.startswith("╰"):
+        if line.startswith("Dashboards"):
             return up, said
     raise AssertionError(f"up ended with {up.wait()}: {said}")
 
@@ -229,6 +229,8 @@ def test_up_runs_until_it_is_told_to_stop_and_again_until_a_part_dies(settings: 
         assert shown in said
     assert answers(f"http://127.0.0.1:{settings.worker_web_port}/ready")
     assert answers(f"http://127.0.0.1:{settings.sink_web_port}/ready")
+    assert said.splitlines()[-1] == f"Dashboards  http://127.0.0.1:{settings.preview_port}/"
+    assert answers(f"http://127.0.0.1:{settings.preview_port}/api/timezone")  # by the reader, from ClickHouse
     assert connect(settings).command("EXISTS TABLE spend.usage") == 1
     up.send_signal(signal.SIGINT)
     _, last = up.communicate(timeout=60)
