@@ -156,9 +156,9 @@ class Grafana:
             return self._api.datasource.update_datasource_by_uid(wanted.name, body)
         if all(plugin["id"] != SOURCE["type"] for plugin in self._api.plugin.list()):
             raise SpendError(
-                f"the Grafana at {self._address} has no plugin {SOURCE['type']} that the token may see: install "
-                f"{PLUGIN} or a later one of its line (Administration, Plugins); where it is installed, the token lacks "
-                "datasources:create, see docs/dashboards.md"
+                f"the Grafana at {self._address} has no plugin {SOURCE['type']} that the token may see: "
+                f"install {PLUGIN} or a later one of its line (Administration, Plugins); where it is installed, the "
+                "token lacks datasources:create, see docs/dashboards.md"
             )
         return self._api.datasource.create_datasource(body)
 
