@@ -30,7 +30,7 @@ test: setup browser ## All tests
 
 browser: ## Install chromium where it is missing (Debian, as root): tests and screenshots of the preview drive it
 	@command -v chromium >/dev/null || { apt-get update -qq && \
-		apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core fonts-noto-color-emoji; } >/dev/null 2>&1 || \
+		apt-get install -y -qq --no-install-recommends chromium fonts-liberation fonts-noto-color-emoji; } >/dev/null 2>&1 || \
 		echo "chromium could not be installed: tests of the preview pages are skipped (a failure in CI); install it yourself"
 
 screenshots: setup browser ## Take the pictures of docs/images anew

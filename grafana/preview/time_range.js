@@ -13,7 +13,7 @@ const STEP = /^(?:([+-])(\d+)([smhdwMQy])|\/f?([smhdwMQy]))/;
  * @param {boolean} isEnd a rounded end is the last millisecond of its unit: now/d until now/d is all of today
  * @throws {Error} not an expression of this kind
  */
-export function resolve(expression, now, zone, isEnd = false) {
+function resolve(expression, now, zone, isEnd = false) {
   const told = String(expression).trim();
   if (/^-?\d+$/.test(told)) return Number(told);
   if (!told.startsWith("now")) {
@@ -48,9 +48,13 @@ export function panelRange(range, timeFrom, zone) {
   return { from: resolve(timeFrom.startsWith("now") ? timeFrom : `now-${timeFrom}`, range.to, zone), to: range.to };
 }
 
-/** What the range is called: the preset's name, or its two ends. */
+const NAMES = { s: "second", m: "minute", h: "hour", d: "day", w: "week", M: "month", Q: "quarter", y: "year" };
+
+/** What the range is called: the preset's name, "Last 6 hours", or its two ends. */
 export function rangeName({ from, to }, presets, resolved, zone) {
   const preset = presets.find((each) => each.from === from && each.to === to);
+  const [, count, unit] = /^now-(\d+)([smhdwMQy])$/.exec(to === "now" ? from : "") ?? [];
+  if (!preset && unit) return `Last ${count === "1" ? "" : `${count} `}${NAMES[unit]}${count === "1" ? "" : "s"}`;
   return preset ? preset.display : `${readable(resolved.from, zone)} – ${readable(resolved.to, zone)}`;
 }
 
