@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -93,13 +94,11 @@ class Settings(BaseSettings):
     grafana_url: str | None = Field(
         None,
         description="Grafana that `spendstream dashboards` pushes to, such as https://grafana.example.com.",
-        pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$",
     )
     grafana_token: SecretStr = Field(SecretStr(""), description="Token of a service account of that Grafana.")
     grafana_clickhouse_url: str | None = Field(
         None,
         description="ClickHouse's HTTP interface as that Grafana reaches it; without one, SPEND_CLICKHOUSE_URL.",
-        pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$",
     )
     sink_web_port: int = Field(6067, ge=1, le=65535, description="Sink: /metrics, /health, /ready.")
     preview_port: int = Field(6080, ge=1, le=65535, description="Dashboards without Grafana, on 127.0.0.1 only.")
@@ -114,6 +113,13 @@ class Settings(BaseSettings):
             if not host or not port.isdigit():
                 raise ValueError(f"{server.strip()!r} is not host:port, such as 127.0.0.1:9092")
         return text
+
+    @field_validator("grafana_url", "grafana_clickhouse_url")
+    @classmethod
+    def _web_address(cls, address: str | None) -> str | None:
+        if address is not None and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", address):
+            raise ValueError("it must look like https://host or http://host:3000, without a user")
+        return address
 
     @field_validator("anomaly_dimensions")
     @classmethod

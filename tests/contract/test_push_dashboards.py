@@ -226,6 +226,17 @@ def test_nothing_is_asked_without_an_address_and_a_token(api: GrafanaApi):
         push(conf(api, ""))
 
 
+@pytest.mark.parametrize("address", ["grafana:3000", "http://", "http://admin:s3cret@grafana:3000", "ftp://grafana"])
+def test_an_address_that_is_none_is_refused_without_showing_what_is_in_it(
+    address: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SPEND_GRAFANA_URL", address)
+    settings.cache_clear()
+    with pytest.raises(SpendError, match="SPEND_GRAFANA_URL: it must look like https://host") as error:
+        settings()
+    assert "s3cret" not in str(error.value)
+
+
 def test_where_nothing_listens_it_is_said_so(api: GrafanaApi):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
