@@ -1,21 +1,20 @@
+-- Of `spent` (quarter, member, cost): the ten members that cost most over time, and the rest together.
+, (
+    SELECT groupArray(member)
+    FROM (SELECT member FROM spent GROUP BY member ORDER BY sum(spent.cost) DESC, member LIMIT 10)
+) AS leaders
 SELECT
-    step AS time,
-    multiIf(place > 10, '(others)', member = '', '(unattributed)', member) AS name,
-    sum(cost) AS cost
+    time,
+    multiIf(place = 0, '(others)', leaders[place] = '', '(unattributed)', leaders[place]) AS name,
+    cost
 FROM
 (
-    SELECT step, member, cost, dense_rank() OVER (ORDER BY whole DESC, member) AS place
-    FROM
-    (
-        SELECT
-            -- include zone_steps
-            AS step,
-            member,
-            sum(spent.cost) AS cost,
-            sum(sum(spent.cost)) OVER (PARTITION BY member) AS whole
-        FROM spent
-        GROUP BY step, member
-    )
+    SELECT
+        -- include zone_steps
+        AS time,
+        indexOf(leaders, member) AS place,
+        sum(spent.cost) AS cost
+    FROM spent
+    GROUP BY time, place
 )
-GROUP BY time, name
 ORDER BY time, name
