@@ -31,79 +31,125 @@ usages AS
       AND quarter < if(stretch = 'this', this_end, before_end)
     GROUP BY provider, model, tier, is_this
 ),
-kinds AS
+sums AS
 (
     SELECT
         provider, model, tier, kind,
-        sumIf(usages.calls, NOT is_this) AS calls_before, sumIf(usages.calls, is_this) AS calls_this,
-        sumIf(toInt256(amount), NOT is_this) AS amount_before, sumIf(toInt256(amount), is_this) AS amount_this,
+        sumIf(usages.calls, NOT is_this) AS calls_before,
+        sumIf(usages.calls, is_this) AS calls_this,
+        sumIf(toInt256(amount), NOT is_this) AS amount_before,
+        sumIf(toInt256(amount), is_this) AS amount_this,
         sumIf(toInt256(toDecimal256(cost, 12) * dollar), NOT is_this) AS cost_before,
-        sumIf(toInt256(toDecimal256(cost, 12) * dollar), is_this) AS cost_this,
-        -- a kind that costs something without an amount in either stretch is billed by the call
-        (cost_before != 0 AND amount_before = 0) OR (cost_this != 0 AND amount_this = 0) AS by_call,
-        if(by_call, calls_before, amount_before) AS units_before,
-        if(by_call, calls_this, amount_this) AS units_this,
-        -- the units of this range at the prices before; a kind that was not there has this range's price
-        if(units_before != 0, intDiv(one * units_this * cost_before, units_before),
-           if(units_this != 0, one * cost_this, 0)) AS cost_at_old_price
+        sumIf(toInt256(toDecimal256(cost, 12) * dollar), is_this) AS cost_this
     FROM usages
     ARRAY JOIN arrayEnumerate(amounts) AS kind, amounts AS amount, costs AS cost
     GROUP BY provider, model, tier, kind
 ),
-tiers AS
+units AS
+(
+    -- a kind that costs something without an amount in either stretch is billed by the call
+    SELECT
+        *,
+        (cost_before != 0 AND amount_before = 0) OR (cost_this != 0 AND amount_this = 0) AS by_call,
+        if(by_call, calls_before, amount_before) AS units_before,
+        if(by_call, calls_this, amount_this) AS units_this
+    FROM sums
+),
+kinds AS
+(
+    -- the units of this range at the prices before; a kind that was not there has this range's price
+    SELECT
+        *,
+        if(units_before != 0, intDiv(one * units_this * cost_before, units_before),
+           if(units_this != 0, one * cost_this, 0)) AS cost_at_old_price
+    FROM units
+),
+tier_sums AS
 (
     SELECT
         provider, model, tier,
-        any(kinds.calls_before) AS calls_before, any(kinds.calls_this) AS calls_this,
-        sum(kinds.cost_before) AS cost_before, sum(kinds.cost_this) AS cost_this,
-        sumIf(units_before, kind <= 3) AS prompt_before, sumIf(units_this, kind <= 3) AS prompt_this,
-        sum(cost_at_old_price) AS with_cache,
-        -- the prompt's tokens of this range, from the cache to the same part as before
-        if(prompt_before != 0,
-           intDiv(one * prompt_this * sumIf(kinds.cost_before, kind <= 3), prompt_before)
-               + sumIf(cost_at_old_price, kind > 3),
-           with_cache) AS with_tokens
+        any(kinds.calls_before) AS calls_before,
+        any(kinds.calls_this) AS calls_this,
+        sum(kinds.cost_before) AS cost_before,
+        sum(kinds.cost_this) AS cost_this,
+        sumIf(kinds.cost_before, kind <= 3) AS prompt_cost_before,
+        sumIf(units_before, kind <= 3) AS prompt_before,
+        sumIf(units_this, kind <= 3) AS prompt_this,
+        sumIf(cost_at_old_price, kind > 3) AS without_prompt,
+        sum(cost_at_old_price) AS with_cache
     FROM kinds
     GROUP BY provider, model, tier
 ),
-models AS
+tiers AS
 (
-    SELECT *, sum(calls_before) OVER (PARTITION BY provider, model) AS model_calls_before,
-           sum(calls_this) OVER (PARTITION BY provider, model) AS model_calls_this
-    FROM tiers
+    SELECT
+        *,
+        -- the prompt's tokens of this range, from the cache to the same part as before
+        if(prompt_before != 0, intDiv(one * prompt_this * prompt_cost_before, prompt_before) + without_prompt,
+           with_cache) AS with_tokens,
+        sum(calls_before) OVER (PARTITION BY provider, model) AS model_calls_before,
+        sum(calls_this) OVER (PARTITION BY provider, model) AS model_calls_this
+    FROM tier_sums
 ),
 -- What all of it would have cost, from the stretch before to this range, one cause after another taking its actual
 -- value. A model or tier that was not there before has this range's cost of a call.
+step_sums AS
+(
+    SELECT
+        sum(cost_before) AS was,
+        sum(cost_this) AS is_now,
+        sum(calls_before) AS all_before,
+        sum(calls_this) AS all_this,
+        sumIf(cost_before, calls_before = 0) AS uncalled,
+        sum(multiIf(
+            calls_before > 0, intDiv(one * cost_before * model_calls_this, greatest(model_calls_before, 1)),
+            model_calls_before = 0 AND calls_this > 0, one * cost_this,
+            0)) AS with_models,
+        sum(multiIf(
+            calls_before > 0, intDiv(one * cost_before * calls_this, greatest(calls_before, 1)),
+            calls_this > 0, one * cost_this,
+            0)) AS with_tiers,
+        sum(multiIf(calls_this = 0, 0, calls_before > 0, with_tokens, one * cost_this)) AS with_all_tokens,
+        sum(multiIf(calls_this = 0, 0, calls_before > 0, with_cache, one * cost_this)) AS with_all_cache
+    FROM tiers
+),
 steps AS
 (
     SELECT
-        sum(models.cost_before) AS was, sum(models.cost_this) AS is_now,
-        sum(models.calls_before) AS all_before, sum(models.calls_this) AS all_this,
-        sumIf(models.cost_before, models.calls_before = 0) AS uncalled,
-        was - uncalled AS called,
-        all_before = 0 OR all_this = 0 OR called = 0 AS incomparable,
-        [one * was,
-         intDiv(one * called * all_this, greatest(all_before, 1)) + one * uncalled,
-         sum(multiIf(calls_before > 0, intDiv(one * cost_before * model_calls_this, greatest(model_calls_before, 1)),
-                     model_calls_before = 0 AND calls_this > 0, one * cost_this, 0)) + one * uncalled,
-         sum(multiIf(calls_before > 0, intDiv(one * cost_before * calls_this, greatest(calls_before, 1)),
-                     calls_this > 0, one * cost_this, 0)) + one * uncalled,
-         sum(multiIf(calls_this = 0, 0, calls_before > 0, with_tokens, one * cost_this)) + one * uncalled,
-         sum(multiIf(calls_this = 0, 0, calls_before > 0, with_cache, one * cost_this)) + one * uncalled,
-         one * is_now] AS totals
-    FROM models
+        was,
+        is_now,
+        if(all_before = 0 OR all_this = 0 OR was = uncalled,
+           [one * is_now, one * is_now, one * is_now, one * is_now, one * is_now],  -- nothing to compare with: volume
+           arrayMap(step -> step + one * uncalled,
+                    [intDiv(one * (was - uncalled) * all_this, greatest(all_before, 1)), with_models, with_tiers,
+                     with_all_tokens, with_all_cache])) AS middle
+    FROM step_sums
+),
+-- Rounded down to whole picodollars, then the greatest remainders up, until the parts sum to the change.
+exact AS
+(
+    SELECT was, is_now, arrayPopFront(arrayDifference(arrayConcat([one * was], middle, [one * is_now]))) AS moves
+    FROM steps
+),
+remaining AS
+(
+    SELECT was, is_now, moves, arrayMap(move -> positiveModulo(move, one), moves) AS remainders FROM exact
+),
+floored AS
+(
+    SELECT
+        was,
+        is_now,
+        arrayMap((move, remainder) -> intDiv(move - remainder, one), moves, remainders) AS floors,
+        arraySort(n -> (-intDiv(remainders[n] + 500000, 1000000), n), [1, 2, 3, 4, 5, 6]) AS by_remainder
+    FROM remaining
 ),
 moves AS
 (
     SELECT
-        was, is_now,
-        if(incomparable, [one * (is_now - was), 0, 0, 0, 0, 0],
-           arrayMap(n -> totals[n + 1] - totals[n], [1, 2, 3, 4, 5, 6])) AS exact,
-        -- rounded down, then the greatest remainders up, until they sum to the change
-        arrayMap(move -> positiveModulo(move, one), exact) AS remainders,
-        arrayMap((move, remainder) -> intDiv(move - remainder, one), exact, remainders) AS floors,
-        is_now - was - arraySum(floors) AS missing,
-        arraySort(n -> (-intDiv(remainders[n] + 500000, 1000000), n), [1, 2, 3, 4, 5, 6]) AS by_remainder,
-        arrayMap((part, n) -> part + (indexOf(by_remainder, n) <= missing), floors, [1, 2, 3, 4, 5, 6]) AS parts
-    FROM steps
+        was,
+        is_now,
+        arrayMap((part, n) -> part + (indexOf(by_remainder, n) <= is_now - was - arraySum(floors)),
+                 floors, [1, 2, 3, 4, 5, 6]) AS parts
+    FROM floored
 )
