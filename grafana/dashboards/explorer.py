@@ -2,8 +2,9 @@
 
 from grafana.dashboard import Dashboard
 from grafana.links import to_member
+from grafana.member_panels import UNPRICED, spend_over_time
 from grafana.panels import Field, Panel, Row
-from grafana.shows import Bars, Pie, Series, Stat, Table
+from grafana.shows import Bars, Pie, Stat, Table
 from grafana.variables import asked, choice, filters
 
 _GROUPS = (
@@ -31,7 +32,6 @@ _GROUPS = (
 )
 _NONE = "No calls in this range under these filters"
 _PER_CALL = 6  # decimals of a call's cost, which may be far below a cent
-_UNPRICED_STEPS = ((None, "text"), (1, "orange"))
 
 _TOTALS = Panel(
     "explorer_totals",
@@ -44,10 +44,10 @@ _TOTALS = Panel(
     height=4,
     fields=(
         Field("Cost", unit="currencyUSD", decimals=2, no_data="no price", colour="text"),
-        Field("Calls without a price", unit="locale", steps=_UNPRICED_STEPS),
+        Field("Calls without a price", unit="locale", steps=UNPRICED),
         Field("Calls", unit="locale", colour="text"),
         Field("Tokens", unit="short", colour="text"),
-        Field("Tokens per call", unit="short", decimals=0, colour="text"),
+        Field("Tokens per call", unit="locale", decimals=0, colour="text"),
         Field("Cost per call", unit="currencyUSD", decimals=_PER_CALL, no_data="no price", colour="text"),
         Field("Cache hit rate", unit="percentunit", decimals=1, no_data="not told", colour="text"),
     ),
@@ -65,33 +65,21 @@ _MEMBERS = Panel(
     height=13,
     fields=(
         Field("Member", links=(to_member("${__data.fields.dimension:percentencode}"),)),
-        Field("Cost", unit="currencyUSD", decimals=2, no_data="no price", width=110),
-        Field("Share of spend", unit="percentunit", decimals=1, bar=True, maximum=1, colour="blue", width=140),
-        Field("Share of calls", unit="percentunit", decimals=1, bar=True, maximum=1, colour="purple", width=140),
-        Field("Calls", unit="locale", width=90),
-        Field("Tokens", unit="short", width=90),
-        Field("Tokens per call", unit="short", decimals=0, width=120),
-        Field("Cost per call", unit="currencyUSD", decimals=_PER_CALL, no_data="no price", width=120),
-        Field("Cache hit rate", unit="percentunit", decimals=1, no_data="-", width=120),
-        Field("Errors", unit="percentunit", decimals=2, width=80),
-        Field("Without a price", unit="locale", steps=_UNPRICED_STEPS, width=120),
+        Field("Cost", unit="currencyUSD", decimals=2, no_data="no price", width=95),
+        Field("Share of spend", unit="percentunit", decimals=1, bar=True, maximum=1, colour="blue", width=125),
+        Field("Share of calls", unit="percentunit", decimals=1, bar=True, maximum=1, colour="purple", width=125),
+        Field("Calls", unit="locale", width=75),
+        Field("Tokens", unit="short", width=80),
+        Field("Tokens per call", unit="locale", decimals=0, width=110),
+        Field("Cost per call", unit="currencyUSD", decimals=_PER_CALL, no_data="no price", width=105),
+        Field("Cache hit rate", unit="percentunit", decimals=1, no_data="-", width=105),
+        Field("Errors", unit="percentunit", decimals=2, width=70),
+        Field("Unpriced", unit="locale", steps=UNPRICED, width=80),
         Field("dimension", hidden=True),
     ),
 )
 
-_OVER_TIME = Panel(
-    "explorer_over_time",
-    "Spend over time by ${group_by:text}",
-    "Spend of each day, the ten members that cost most and the rest together; of each hour for ranges up to two days, "
-    "of each month beyond 400 days. Days are the organisation's.",
-    _NONE,
-    Series(bars=True, stacked=True),
-    unit="currencyUSD",
-    decimals=2,
-    width=24,
-    height=9,
-    series_name="name",
-)
+_OVER_TIME = spend_over_time("explorer_over_time", "Spend over time by ${group_by:text}", "members", _NONE, height=9)
 
 _SHARES = Panel(
     "explorer_shares",

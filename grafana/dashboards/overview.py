@@ -2,13 +2,14 @@
 
 from grafana.dashboard import Dashboard
 from grafana.links import to_member, to_page
+from grafana.member_panels import NOT_ZERO, UNPRICED, members_table, spend_over_time
 from grafana.panels import RISING_IS_BAD, Field, Panel, Row
-from grafana.shows import Series, Stat, Table
+from grafana.shows import Stat, Table
 from grafana.variables import choice
 
 _CHANGE = Field("Change", unit="percent", decimals=1, no_data="no earlier data", steps=RISING_IS_BAD)
-_UNPRICED = Field("Calls without a price", unit="locale", steps=((None, "text"), (1, "orange")))
-_PLUS_UNPRICED = "Calls without a price are not in it, nor are they $0: they come on top."
+_UNPRICED = Field("Calls without a price", unit="locale", decimals=0, steps=UNPRICED)
+_NONE = "No calls in this range"
 
 
 def _card(name: str, title: str, description: str) -> Panel:
@@ -16,7 +17,7 @@ def _card(name: str, title: str, description: str) -> Panel:
     return Panel(
         name,
         title,
-        f"{description} {_PLUS_UNPRICED}",
+        f"{description} {NOT_ZERO}",
         "No price is known for any call",
         Stat(coloured=True),
         unit="currencyUSD",
@@ -46,7 +47,7 @@ _CARDS = (
         "overview_calls",
         "Calls",
         "Calls and tokens (input and output) of the range; the change of calls is against as long a time before it.",
-        "No calls in this range",
+        _NONE,
         Stat(coloured=True),
         unit="short",
         width=4,
@@ -58,7 +59,7 @@ _CARDS = (
 _KPIS = (
     Panel(
         "overview_forecast",
-        "Forecast of the month's end",
+        "Month-end forecast",
         "What the month will have cost at its end: in half of all cases it stays below p50, in nine of ten below p90. "
         "The level of the last two weeks times a weekday profile; the bands are what the same method was wrong by on "
         "past days. Needs 14 whole days of data, p90 also eight past days to try it on.",
@@ -128,23 +129,14 @@ _KPIS = (
 
 
 def _top(dimension: str) -> Panel:
-    name = dimension.capitalize()
-    return Panel(
+    return members_table(
         f"overview_{dimension}s",
         f"Top {dimension}s",
-        f"The {dimension}s of the range by cost, up to a hundred, and always what names none. {_PLUS_UNPRICED}",
-        "No calls in this range",
-        Table(),
+        f"The {dimension}s of the range by cost, up to a hundred, and always what names none.",
+        _NONE,
+        (Field(dimension.capitalize(), links=(to_member(dimension),)),),
         width=12,
         height=10,
-        fields=(
-            Field(name, links=(to_member(dimension),)),
-            Field("Cost", unit="currencyUSD", decimals=2, no_data="no price", width=110),
-            Field("Share", unit="percentunit", decimals=1, bar=True, maximum=1, colour="blue", width=130),
-            Field("Calls", unit="locale", width=90),
-            Field("Tokens", unit="short", width=90),
-            Field("Without a price", unit="locale", width=120, steps=((None, "text"), (1, "orange"))),
-        ),
     )
 
 
@@ -177,18 +169,12 @@ DASHBOARD = Dashboard(
     (
         *_CARDS,
         *_KPIS,
-        Panel(
+        spend_over_time(
             "overview_providers",
             "Spend over time by provider",
-            "Spend of each day by provider, the ten that cost most and the rest together; of each hour for ranges up "
-            "to two days, of each month beyond 400 days. Days are the organisation's.",
-            "No calls in this range",
-            Series(bars=True, stacked=True),
-            unit="currencyUSD",
-            decimals=2,
-            width=24,
+            "providers",
+            _NONE,
             height=9,
-            series_name="name",
             links=(to_member("provider", "${__field.labels.name:percentencode}"),),
         ),
         Row("Workloads and customers"),

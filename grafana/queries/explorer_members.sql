@@ -12,7 +12,7 @@ SELECT
     sum(cost) / nullIf("Calls" - sum(unpriced_calls), 0) AS "Cost per call",
     sum(cache_hits) / nullIf(sum(cache_asked), 0) AS "Cache hit rate",
     sum(errors) / nullIf("Calls", 0) AS "Errors",
-    sum(unpriced_calls) AS "Without a price",
+    sum(unpriced_calls) AS "Unpriced",
     the_dimension AS dimension
 FROM
 (

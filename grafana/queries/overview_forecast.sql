@@ -76,6 +76,6 @@ WITH
     greatest(spent, max(spent + intDiv(expectation_now * half, one))) AS p50_picos,
     greatest(p50_picos, max(spent + intDiv(expectation_now * most, one))) AS p90_picos
 SELECT
-    if(count() = 0, NULL, toDecimal256(p50_picos, 12) / 1000000000000) AS "Half the chance (p50)",
-    if(argMax(trials, ahead) < 8, NULL, toDecimal256(p90_picos, 12) / 1000000000000) AS "Nine of ten (p90)"
+    if(count() = 0, NULL, toDecimal256(p50_picos, 12) / 1000000000000) AS "Half (p50)",
+    if(argMax(trials, ahead) < 8, NULL, toDecimal256(p90_picos, 12) / 1000000000000) AS "Nine in ten (p90)"
 FROM horizons

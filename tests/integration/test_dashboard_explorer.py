@@ -102,7 +102,7 @@ def agrees(page: Page, dimension: str, within: list[Row], **chosen: str | list[s
     for each in found:
         cost, count, tokens, errors, unpriced = expected[each["Member"]]
         assert each["Cost"] == (None if count and unpriced == count else cost)
-        assert (each["Calls"], each["Tokens"], each["Without a price"]) == (count, tokens, unpriced)
+        assert (each["Calls"], each["Tokens"], each["Unpriced"]) == (count, tokens, unpriced)
         assert each["Share of spend"] == pytest.approx(cost / whole, abs=Decimal("1e-11"))
         assert each["Share of calls"] == pytest.approx(Decimal(count) / len(within), abs=Decimal("1e-5"))
         assert each["dimension"] == dimension

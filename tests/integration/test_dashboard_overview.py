@@ -209,7 +209,7 @@ def test_top_members_have_cost_share_calls_tokens_and_what_has_no_price(clickhou
     page = Page("spend-overview", clickhouse.database("members", MEMBERS, "Asia/Kolkata"))
     whole = Decimal(6) + Decimal("1.5") + Decimal("0.000000000001")
     found = page.ask("overview_workloads", NOW - timedelta(days=7), NOW)
-    told = ("Workload", "Cost", "Calls", "Tokens", "Without a price")
+    told = ("Workload", "Cost", "Calls", "Tokens", "Unpriced")
     assert [tuple(each[name] for name in told) for each in found] == [
         ("big", Decimal("7.5"), 3, 100, 1),
         ("small", Decimal("0.000000000001"), 1, 7, 0),
@@ -294,14 +294,14 @@ def test_the_forecast_is_the_method_of_the_pipeline_to_the_picodollar(clickhouse
     today = 11_111_111_111_111
     outlook = forecast.learn(picos, days_left=22)  # 10 to 31 May
     expected = forecast.forecast(outlook, sum(picos[-9:]) + today, today, elapsed_ppm=14 * 1_000_000 // 24)
-    assert found["Half the chance (p50)"] == Decimal(expected.p50[-1]).scaleb(-12)
-    assert found["Nine of ten (p90)"] == (Decimal(expected.p90[-1]).scaleb(-12) if expected.measured else None)
+    assert found["Half (p50)"] == Decimal(expected.p50[-1]).scaleb(-12)
+    assert found["Nine in ten (p90)"] == (Decimal(expected.p90[-1]).scaleb(-12) if expected.measured else None)
 
 
 def test_a_forecast_needs_two_weeks_of_whole_days(clickhouse: Engine) -> None:
     page = Page("spend-overview", clickhouse.database("fortnight", days(*[9] * 14, until="2026-05-10"), "Asia/Kolkata"))
     assert page.ask("overview_forecast", NOW - timedelta(days=7), NOW) == [
-        {"Half the chance (p50)": None, "Nine of ten (p90)": None}
+        {"Half (p50)": None, "Nine in ten (p90)": None}
     ]
 
 
@@ -359,7 +359,7 @@ def test_an_empty_database_leaves_the_page_whole(clickhouse: Engine) -> None:
     page = Page("spend-overview", clickhouse.database("nothing", []))
     found = everything(page, NOW - timedelta(days=5 * 365), NOW)
     assert found["Month to date"] == [{"Cost": 0, "Change": None, "Calls without a price": 0}]
-    assert found["Forecast of the month's end"] == [{"Half the chance (p50)": None, "Nine of ten (p90)": None}]
+    assert found["Month-end forecast"] == [{"Half (p50)": None, "Nine in ten (p90)": None}]
     assert found["Top workloads"] == found["Trending customers"] == found["Spend over time by provider"] == []
 
 

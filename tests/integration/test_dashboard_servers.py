@@ -46,7 +46,7 @@ WHOLE = Decimal(sum(range(1, 26))) + Decimal("0.5")
 def test_twenty_servers_and_what_names_none_have_cost_and_calls(clickhouse: Engine) -> None:
     page = Page("spend-servers", clickhouse.database("servers", SERVERS))
     found = page.ask("servers_servers", START, END)
-    assert listed(found, "Server", "Cost", "Calls", "Tokens", "Without a price") == [
+    assert listed(found, "Server", "Cost", "Calls", "Tokens", "Unpriced") == [
         ("s25", Decimal(25), 2, 25, 1),
         *((f"s{n:02}", Decimal(n), 1, n, 0) for n in range(24, 5, -1)),
         ("(unattributed)", Decimal("0.5"), 1, 9, 0),
@@ -66,7 +66,7 @@ def test_filters_leave_what_bears_them(clickhouse: Engine) -> None:
 
 def test_services_have_cost_and_calls(clickhouse: Engine) -> None:
     page = Page("spend-servers", clickhouse.database("servers", SERVERS))
-    assert listed(page.ask("servers_services", START, END), "Service", "Cost", "Calls", "Without a price") == [
+    assert listed(page.ask("servers_services", START, END), "Service", "Cost", "Calls", "Unpriced") == [
         ("svc-1", Decimal(1 + 4 + 7 + 10 + 13 + 16 + 19 + 22 + 25), 10, 1),
         ("svc-0", Decimal(3 + 6 + 9 + 12 + 15 + 18 + 21 + 24), 8, 0),
         ("svc-2", Decimal(2 + 5 + 8 + 11 + 14 + 17 + 20 + 23), 8, 0),
@@ -83,7 +83,7 @@ def test_fifteen_pairs_of_provider_and_model_have_cost_and_calls(clickhouse: Eng
     )
     page = Page("spend-servers", clickhouse.database("models", made))
     found = page.ask("servers_models", START, END)
-    assert listed(found, "Provider", "Model", "Cost", "Calls", "Without a price") == [
+    assert listed(found, "Provider", "Model", "Cost", "Calls", "Unpriced") == [
         ("p0", "m01", Decimal(100), 2, 1),
         *((f"p{n % 2}", f"m{n:02}", Decimal(n), 1, 0) for n in range(17, 3, -1)),
     ]
