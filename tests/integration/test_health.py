@@ -25,7 +25,8 @@ def test_reports_say_where_the_log_ends_though_nothing_is_counted(tmp_path: Path
         up(client, conf, lambda: None)
         parts: list[Progress] = []
         with embedded_broker(conf):
-            admin(conf).create_topics([NewTopic(USAGE, 2, 1)])[USAGE].result()
+            topics = admin(conf)  # must live until its futures are done
+            topics.create_topics([NewTopic(USAGE, 2, 1)])[USAGE].result()
             reports = HealthReports(conf, lambda: parts)
             reports.start()
             producer = block_producer(conf)
