@@ -12,7 +12,11 @@ _TO_MEMBER = Link(
     '&var-member=${__data.fields["page_member"]:percentencode}&${__url_time_range}',
 )
 _HIDDEN = (Field("page_dimension", hidden=True), Field("page_member", hidden=True))
-_DOLLARS = {"unit": "currencyUSD", "decimals": 2}
+
+
+def _dollars(name: str, no_data: str | None = None) -> Field:
+    return Field(name, unit="currencyUSD", decimals=2, no_data=no_data)
+
 
 COUNTS = Panel(
     "budgets_counts",
@@ -66,10 +70,10 @@ LIST = Panel(
         ),
         Field("Percent", unit="percent", decimals=2),
         Field("Warns at", unit="percent", decimals=0),
-        Field("Spent", **_DOLLARS),
-        Field("Limit", **_DOLLARS),
-        Field("Left", **_DOLLARS),
-        Field("Forecast", **_DOLLARS, no_data="not yet"),
+        _dollars("Spent"),
+        _dollars("Limit"),
+        _dollars("Left"),
+        _dollars("Forecast", "not yet"),
         Field("Time to breach", unit="s", decimals=0, no_data="none expected"),
         Field("At the earliest", unit="s", decimals=0, no_data="none expected"),
         *_HIDDEN,
@@ -114,9 +118,9 @@ LOG = Panel(
     fields=(
         Field("Member", links=(_TO_MEMBER,)),
         Field("Alert", links=(_TO_MEMBER,), width=420),
-        Field("Expected", **_DOLLARS),
-        Field("Actual", **_DOLLARS),
-        Field("Limit", **_DOLLARS),
+        _dollars("Expected"),
+        _dollars("Actual"),
+        _dollars("Limit"),
         *_HIDDEN,
     ),
 )

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from priced_rows import Row, embedded_clickhouse, insert, row
@@ -151,7 +152,7 @@ def test_all_spend_is_split_like_a_members(page: Page) -> None:
 @pytest.mark.parametrize("member", ["by hand", *HOSTILE], ids=["plain", "quote", "backslash", "long"])
 def test_a_change_worked_out_by_hand(page: Page, member: str) -> None:
     """From 2 calls of 100 tokens at $0.01 to 3 of 200 at $0.02: one cause after another takes its new value."""
-    chosen = {"dimension": "customer", "member": member, "compare": "previous"}
+    chosen: dict[str, Any] = {"dimension": "customer", "member": member, "compare": "previous"}
     cent = Decimal("0.01")
     was = 2 * 100 * cent
     with_volume = 3 * 100 * cent
@@ -177,7 +178,7 @@ def test_a_change_worked_out_by_hand(page: Page, member: str) -> None:
 
 
 def test_contributors_are_members_of_the_other_dimensions_by_their_difference(page: Page) -> None:
-    chosen = {"dimension": "global", "member": "(all)", "compare": "previous"}
+    chosen: dict[str, Any] = {"dimension": "global", "member": "(all)", "compare": "previous"}
     found = page.ask("change_contributors", THIS, **chosen)
     changes = [abs(each["Change"]) for each in found]
     assert changes == sorted(changes, reverse=True)
@@ -229,7 +230,7 @@ def test_nothing_and_one_call_break_no_panel(
     conf: Settings, dimension: str, member: str, compare: str, days: int
 ) -> None:
     span = between(END - timedelta(days=days), END)
-    chosen = {"dimension": dimension, "member": member, "compare": compare}
+    chosen: dict[str, Any] = {"dimension": dimension, "member": member, "compare": compare}
     nothing = Page.of(DASHBOARD, conf, "empty").every_panel(span, **chosen)
     assert nothing.pop("What is compared")
     assert all(rows == [] for rows in nothing.values())

@@ -70,6 +70,10 @@ def calls() -> list[Row]:
     return made
 
 
+def bears(column: str, name: str) -> Mine:
+    return lambda call: call[column] == name
+
+
 CALLS = calls()
 MEMBERS: dict[tuple[str, str], Mine] = {
     ("workload", "chat"): lambda call: call["workload"] == "chat",
@@ -86,8 +90,7 @@ MEMBERS: dict[tuple[str, str], Mine] = {
     ("tags.season", ""): lambda call: ("season", "winter") not in call["tags"],
     ("tags.key=odd", "1"): lambda call: ("key=odd", "1") in call["tags"],
     ("global", ""): lambda call: True,
-    **{("workload", name): (lambda call, name=name: call["workload"] == name) for name in HOSTILE},
-    **{("user", name): (lambda call, name=name: call["user"] == name) for name in HOSTILE},
+    **{(column, name): bears(column, name) for column in ("workload", "user") for name in HOSTILE},
 }
 every_member = pytest.mark.parametrize("member", list(MEMBERS), ids=lambda member: f"{member[0]} {member[1][:20]!r}")
 
@@ -194,7 +197,7 @@ def test_latency_errors_and_cache_hits_are_those_of_the_calls(page: Page, member
 
 def test_series_add_up_to_the_range(page: Page) -> None:
     mine = of_range(MEMBERS["workload", "chat"])
-    chosen = {"dimension": "workload", "member": "chat"}
+    chosen: dict[str, Any] = {"dimension": "workload", "member": "chat"}
     errors = page.ask("member_errors", WEEK, **chosen)
     assert sum(point["Errors"] for point in errors) == sum(call["error_type"] is not None for call in mine)
     assert sum(point["Answered"] + point["Errors"] for point in errors) == len(mine)

@@ -1,6 +1,7 @@
 """The sink's reports of its health, over a real broker and a real ClickHouse."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_reports_say_where_the_log_ends_though_nothing_is_counted(tmp_path: Path
                 Progress("priced", "usage", 1),
             ]
             deadline = time.monotonic() + 30
-            found: list[tuple[object, ...]] = []
+            found: Sequence[Sequence[object]] = []
             while not found and time.monotonic() < deadline:
                 found = client.query(
                     "SELECT source_partition, usage_end, mark, block_offset, blocks, rows, duplicates, "
