@@ -115,7 +115,10 @@ def usages(calls: Iterable[Row]) -> list[Usage]:
             "audio": audio,
             "image": image,
         }
-        costs = {kind: int(sum(call.get(f"cost_{kind}") or Decimal(0) for call in mine).scaleb(12)) for kind in KINDS}
+        costs = {
+            kind: int(sum((call.get(f"cost_{kind}") or Decimal(0) for call in mine), Decimal(0)).scaleb(12))
+            for kind in KINDS
+        }
         found.append(Usage(model, tier, len(mine), units, costs))
     return found
 
