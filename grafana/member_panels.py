@@ -25,11 +25,11 @@ def members_table(
         height=height,
         fields=(
             *members,
-            Field("Cost", unit="currencyUSD", decimals=2, no_data="no price", width=95),
-            Field("Share", unit="percentunit", decimals=1, bar=True, maximum=1, colour="blue", width=115),
-            Field("Calls", unit="locale", width=75),
-            Field("Tokens", unit="short", width=80),
-            Field("Unpriced", unit="locale", steps=UNPRICED, width=80),
+            Field("Cost", unit="currencyUSD", decimals=2, no_data="no price", width=90),
+            Field("Share", unit="percentunit", decimals=1, bar=True, maximum=1, colour="blue", width=100),
+            Field("Calls", unit="locale", width=70),
+            Field("Tokens", unit="short", width=75),
+            Field("Unpriced", unit="locale", steps=UNPRICED, width=75),
         ),
     )
 
