@@ -25,7 +25,7 @@ export function popover({ text, label, name }, fill, closed = () => {}) {
     keepInside(box);
     opener.setAttribute("aria-expanded", "true");
     document.addEventListener("pointerdown", elsewhere);
-    holder.addEventListener("keydown", onKey);
+    document.addEventListener("keydown", onKey);
     box.querySelector("input, button")?.focus();
   }
 
@@ -34,7 +34,7 @@ export function popover({ text, label, name }, fill, closed = () => {}) {
     box.remove();
     opener.setAttribute("aria-expanded", "false");
     document.removeEventListener("pointerdown", elsewhere);
-    holder.removeEventListener("keydown", onKey);
+    document.removeEventListener("keydown", onKey);
     closed();
   }
 

@@ -23,7 +23,6 @@ from told_budgets import tell_alerts, tell_budgets, writer
 from clickhouse.client import connect
 from clickhouse.health import write_health
 from clickhouse.insert_settings import insert_settings
-from clickhouse.migrate import up
 from clickhouse.progress import Progress, write_progress
 from schemas.codec import WriterSchemas, encode_batch
 from streams import child
@@ -53,26 +52,26 @@ HOSTILE = (
 
 @dataclass(frozen=True)
 class Stage:
-    """Addresses of two preview servers: over the sample, and over a database with tables and nothing in them."""
+    """The address of the preview server, and the database behind it."""
 
     url: str
-    empty_url: str
     client: Client
     now: datetime
 
 
 @contextmanager
 def stage(folder: Path, names: Sequence[str] = HOSTILE, events: int = EVENTS) -> Iterator[Stage]:
-    """Start everything, its files in `folder`; some calls of the traffic are of workloads of these names."""
+    """A preview server over the tables, its files in `folder`; without events the tables are empty.
+
+    Some calls of the traffic are of workloads of the names given.
+    """
     settings = on_free_ports(Settings(state_dir=folder, timezone=ZONE.key, preview_port=free_port()))
-    empty = settings.model_copy(update={"clickhouse_database": "empty", "preview_port": free_port()})
     with Stack(settings, parts=("clickhouse", "migrate")) as stack:
-        client = connect(stack.settings)
-        up(client, empty, lambda: None)
-        now = datetime.now(UTC)
-        fill(client, settings, now, names, events)
-        with preview(settings) as url, preview(empty) as empty_url:
-            yield Stage(url, empty_url, client, now)
+        client, now = connect(stack.settings), datetime.now(UTC)
+        if events:
+            fill(client, settings, now, names, events)
+        with preview(settings) as url:
+            yield Stage(url, client, now)
 
 
 @contextmanager

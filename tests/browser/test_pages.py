@@ -17,8 +17,12 @@ pytestmark = pytest.mark.stack
 DASHBOARDS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))
 }
-# where all panels have something to show: whatever changed counts as a trend, and a workload that asks a cache
-CHOSEN = {"spend-overview": "var-floor=0", "spend-member": "var-dimension=workload&var-member=support-chat"}
+# where all panels have something to show: any change is a trend, a workload asks a cache, some call had no price
+CHOSEN = {
+    "spend-overview": "var-floor=0",
+    "spend-member": "var-dimension=workload&var-member=support-chat",
+    "spend-pipeline": "from=now-7d&to=now",
+}
 EVERY_DASHBOARD = pytest.mark.parametrize("uid", DASHBOARDS)
 
 
@@ -170,8 +174,8 @@ def test_light_and_dark_follow_the_system_until_somebody_chooses(opened: Opened)
     page = opened.open("/d/spend-overview/")
     light = ground(page)
     page.emulate_media(color_scheme="dark")
-    dark = ground(page)
-    assert light != dark
+    page.wait_for_selector("html[data-theme=dark]")
+    assert ground(page) != light
     page.click("[data-control=theme]")
     assert ground(page) == light
     opened.open("/d/spend-overview/")
@@ -214,7 +218,7 @@ def test_an_error_is_told_in_its_panel_and_the_others_are_drawn(browser: Browser
             route.continue_()
 
     page.route("**/api/query", refuse)
-    Opened(page, looked_at.url).open("/d/spend-overview/")
+    Opened(page, looked_at.url).open(f"/d/spend-overview/?{CHOSEN['spend-overview']}")
     found = states(page)
     assert found.pop(broken) == "error"
     assert page.locator(f"[data-panel-id='{broken}'] .failure").inner_text() == "the query was <b>refused</b>"
