@@ -5,22 +5,33 @@ WITH
     ,
     -- include change_stretches
 SELECT
-    bearer.1 AS "Dimension",
-    if(bearer.2 = '', '(unattributed)', bearer.2) AS "Member",
-    sumIf(cost_total, quarter >= before_start AND quarter < before_end) AS "Before",
-    sumIf(cost_total, quarter >= this_start AND quarter < this_end) AS "This range",
-    "This range" - "Before" AS "Change"
+    dimension AS "Dimension",
+    if(member = '', '(unattributed)', member) AS "Member",
+    before AS "Before",
+    after AS "This range",
+    after - before AS "Change"
 FROM
 (
-    -- include change_rows
+    SELECT
+        arrayFirstIndex(
+            summed -> NOT summed,
+            [grouping(workload), grouping(customer), grouping(team), grouping(project), grouping(provider),
+             grouping(model), grouping(service), grouping(server), grouping(gateway), grouping(environment)]) AS place,
+        ['workload', 'customer', 'team', 'project', 'provider', 'model', 'service', 'server', 'gateway',
+         'environment'][place] AS dimension,
+        [toString(workload), toString(customer), toString(team), toString(project), toString(provider),
+         toString(model), toString(service), toString(server), toString(gateway), toString(environment)][place]
+            AS member,
+        sumIf(cost_total, quarter >= before_start AND quarter < before_end) AS before,
+        sumIf(cost_total, quarter >= this_start AND quarter < this_end) AS after
+    FROM
+    (
+        -- include change_rows
+    )
+    GROUP BY GROUPING SETS (
+        (workload), (customer), (team), (project), (provider), (model), (service), (server), (gateway), (environment))
 )
-ARRAY JOIN arrayFilter(
-    each -> each.1 != the_dimension,
-    [('workload', toString(workload)), ('customer', toString(customer)), ('team', toString(team)),
-     ('project', toString(project)), ('provider', toString(provider)), ('model', toString(model)),
-     ('service', toString(service)), ('server', toString(server)), ('gateway', toString(gateway)),
-     ('environment', toString(environment))]) AS bearer
-GROUP BY bearer
-QUALIFY count() OVER (PARTITION BY "Dimension") > 1 AND "Change" != 0
-ORDER BY abs("Change") DESC, "Dimension", "Member"
+WHERE dimension != the_dimension
+QUALIFY count() OVER (PARTITION BY dimension) > 1 AND after != before
+ORDER BY abs(after - before) DESC, dimension, member
 LIMIT 50
