@@ -41,7 +41,7 @@ export function clearChart(body) {
 }
 
 /** How many labels of times fit side by side. */
-export const fitting = (body) => Math.max(Math.floor(body.clientWidth / 80), 2);
+export const fitting = (body) => Math.max(Math.floor(body.clientWidth / 70), 2);
 
 export function axisLook() {
   return {

@@ -27,7 +27,7 @@ PICTURES = (
     Picture("overview-dark", "/d/spend-overview/", theme="dark"),
     Picture("overview-phone", "/d/spend-overview/", width=390, height=844),
     Picture("explorer", "/d/spend-explorer/"),
-    Picture("member", "/d/spend-member/?var-dimension=workload&var-member=research-agent"),
+    Picture("member", "/d/spend-member/?var-dimension=workload&var-member=research-agent&from=now-7d&to=now"),
     Picture("budgets", "/d/spend-budgets/"),
 )
 

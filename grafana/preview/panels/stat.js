@@ -28,7 +28,7 @@ export function draw(body, panel, frames, context) {
       graphMode === "area" && each.points?.length > 1 ? sparkline(each.points, css ?? palette()[0]) : null,
     );
   });
-  body.parentElement.style.setProperty("--values", stats.length); // where each is a line, they may need more height
+  body.parentElement.style.setProperty("--values", stats.length); // where each is a line, they decide the height
   body.replaceChildren(el("div", { class: "stats", data: { count: String(stats.length) } }, ...stats));
   return true;
 }
