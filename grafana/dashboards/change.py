@@ -63,7 +63,7 @@ BRIDGE = Panel(
     "From before to this range",
     "The same parts as bars: what made it dearer, and what made it cheaper.",
     _NO_CALLS,
-    Bars("Cause"),
+    Bars("Cause", stacked=True),
     unit="currencyUSD",
     decimals=2,
     fields=(Field("More", colour="red"), Field("Less", colour="green")),

@@ -73,7 +73,8 @@ function cell(field, row, fields, greatest, context) {
   if (kind === "gauge") {
     const { min = 0, max = greatest } = field.config;
     const css = colourOf(colour ?? valueColour(value, field.config)) ?? palette()[0];
-    return el("td", { ...attributes, class: "gauge" }, el("span", { class: "cell-gauge" }, meter(Number(value ?? 0), min, max, css), el("span", {}, content)));
+    const words = field.config.custom.cellOptions.valueDisplayMode === "hidden" ? null : el("span", {}, content);
+    return el("td", { ...attributes, class: "gauge" }, el("span", { class: "cell-gauge" }, meter(Number(value ?? 0), min, max, css), words));
   }
   const css = colourOf(colour);
   if (css && kind === "color-background") return el("td", { ...attributes, style: `background:${css};color:#fff` }, content);
