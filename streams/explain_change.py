@@ -55,15 +55,16 @@ def explain_change(
     expected: int,
     actual: int,
     window_seconds: int,
+    began: float,
     rows_cost: int | None = None,
     patience: float = 1.5,
 ) -> Explained:
     """Why (dimension, member) cost `actual` instead of `expected` picodollars in [since, until).
 
-    First it waits, at most `patience` seconds, until the raw rows of the log cost what the stream saw. All in all it
-    takes at most `patience` + QUERY_SECONDS, and QUERY_SECONDS more where a server hangs. That ClickHouse is away, slow
-    or refuses is said in `details` and never raised; a split without shares is what there was time for. A split sums
-    to actual - expected exactly.
+    First it waits, at most `patience` seconds, until the raw rows of the log cost what the stream saw. It is at its end
+    at most `patience` + QUERY_SECONDS after `began`, and QUERY_SECONDS more where a server hangs; so are all that began
+    together. That ClickHouse is away, slow or refuses, or that those before took the time, is said in `details` and
+    never raised; a split without shares is what there was time for. A split sums to actual - expected exactly.
 
     Of a member with very many calls (twice 400,000) a sample is taken, and `details` says so.
 
@@ -75,6 +76,7 @@ def explain_change(
         since, until: aware, whole seconds.
         expected, actual: picodollars of a Finding: only of those windows of the incident that were above the expected.
         window_seconds: width of the detector's windows.
+        began: when this explanation, or the first of those that share its time, began (of time.monotonic).
         rows_cost: picodollars that the stream saw of the member in [since, until), in all windows. `details` is
             `complete` when the rows cost exactly that. None: when they cost `actual` at least, which all windows do;
             rows that windows below the expected lack go unnoticed then.
@@ -84,16 +86,16 @@ def explain_change(
         return Explained((), None, "it stands for many members, which are not told apart")
     if client is None:
         return Explained((), None, "ClickHouse does not answer")
-    started = time.monotonic()
-    rows = MemberRows(
-        client, settings.clickhouse_database, log_id, dimension, member, started + patience + QUERY_SECONDS
-    )
+    deadline = began + patience + QUERY_SECONDS
+    if time.monotonic() >= deadline:
+        return Explained((), None, "the alerts before it took the time there is")
+    rows = MemberRows(client, settings.clickhouse_database, log_id, dimension, member, deadline)
     incident = (int(since.timestamp()), int(until.timestamp()))
     awaited = actual if rows_cost is None else rows_cost
     shares: tuple[Share, ...] = ()
     split: Split | None = None
     try:
-        held, mine, everybodys = _wait(rows, incident, awaited, started + patience)
+        held, mine, everybodys = _wait(rows, incident, awaited, began + patience)
         rows.sample = max(1, mine // _MOST_ROWS)
         days = min(_MOST_ROWS // max(1, mine // rows.sample), _MOST_READ // max(1, everybodys))
         now, past, stretches = _usages(rows, incident, days_before(incident, days), window_seconds)

@@ -5,6 +5,7 @@ time, and leaves out what was published before. An alert's id is a function of w
 again after a crash would be harmless, and knowing the ids that are there makes it once.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,8 @@ _TREND_LEAST = 20  # percent
 _TREND_CHANCE = 0.02  # money-free: of so steady a rise without a trend
 _ESCALATED = "escalated"
 
-Explain = Callable[[str, str, Finding], Explained]
+Explain = Callable[[str, str, Finding, float], Explained]
+"""Why (dimension, member) has this finding. The last: when the explanations of its batch began (of time.monotonic)."""
 IsPlanned = Callable[[str, str, datetime], bool]
 
 
@@ -46,14 +48,12 @@ class Alarms:
     trends_told: int = 0  # local midnight, seconds, up to which trends were looked for
     _names: dict[str, Budget] = field(default_factory=dict)
 
-    def fresh(self, alerts: Iterable[Alert]) -> list[Alert]:
-        """Those that are not published, which from now on they are."""
-        news = []
+    def fresh(self, alerts: Iterable[Alert]) -> Iterator[Alert]:
+        """Those that are not published; each counts as published once it was given, and before the next is made."""
         for each in alerts:
             if each.id not in self.published:
                 self.published.add(each.id)
-                news.append(each)
-        return news
+                yield each
 
     def of_budgets(self, changes: Iterable[Change], budgets: Mapping[str, Budget], origin: Origin) -> Iterator[Alert]:
         """Levels crossed, left again, and periods that ended."""
@@ -70,7 +70,11 @@ class Alarms:
             yield told
 
     def of_anomalies(self, found: Iterable[tuple[str, str, Finding]], origin: Origin) -> Iterator[Alert]:
-        """Unusual spend, but for what was planned; an incident that nobody heard of neither grows nor ends."""
+        """Unusual spend, but for what was planned; an incident that nobody heard of neither grows nor ends.
+
+        The explanations share the time there is for one: however many there are, whatever comes next waits no longer.
+        """
+        began = time.monotonic()
         for dimension, member, finding in found:
             is_told = f"{incident_id(dimension, member, finding)}/opened" in self.published
             if finding.change == "closed":
@@ -82,7 +86,7 @@ class Alarms:
             first = finding if is_told else replace(finding, change="opened")
             if alert.anomaly(origin, dimension, member, first).id in self.published:
                 continue  # to find out why it is takes a query
-            why = self.explain(dimension, member, first)
+            why = self.explain(dimension, member, first, began)
             yield alert.anomaly(
                 origin,
                 dimension,

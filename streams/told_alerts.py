@@ -46,7 +46,7 @@ class ToldAlerts:
         return found
 
     def tell(self, alarms: Alarms, found: Iterable[Alert]) -> None:
-        """Publish alerts, each once."""
+        """Publish alerts, each once, and each before the next is made: finding out why takes time."""
         told: set[str] = set()
         for alert in alarms.fresh(found):
             told |= self.listen()

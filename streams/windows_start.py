@@ -5,6 +5,7 @@ ClickHouse, and so are the ids of the alerts that were told. On a broker that ke
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import cached_property, lru_cache
@@ -17,7 +18,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from clickhouse.client import connect
 from streams.errors import SpendError, Unreachable
-from streams.explain_change import asking, explain_change
+from streams.explain_change import QUERY_SECONDS, asking, explain_change
 from streams.partitioner import partitions_of
 from streams.settings import Settings
 from streams.spend.anomaly import DETECTORS, Finding
@@ -27,7 +28,7 @@ from streams.spend.explained import Explained
 from streams.spend.merging import Merging
 from streams.spend.totals import member_key
 from streams.spend.watch import Watch
-from streams.spend.windows import MINUTE, Retention, Windows
+from streams.spend.windows import Retention, Windows
 
 log = logging.getLogger("spendstream.windows")
 
@@ -88,6 +89,14 @@ class Earlier:
         )
         return [((dimension, member), self._day(start), int(picos)) for dimension, member, start, picos in rows]
 
+    @cached_property
+    def until(self) -> int:
+        """The latest event, seconds since 1970; 0: there are no earlier logs."""
+        rows = self._rows(
+            "SELECT toUnixTimestamp(max(event_time_max)) FROM progress FINAL WHERE log_id != {log:String}"
+        )
+        return int(rows[0][0])
+
     def _day(self, start: int) -> date:
         return datetime.fromtimestamp(start, UTC).astimezone(self._zone).date()
 
@@ -119,9 +128,9 @@ class Reasons:
         self._settings, self._log_id, self._merging = settings, log_id, merging
         self._client: Client | None = None
 
-    def __call__(self, dimension: str, member: str, finding: Finding) -> Explained:
-        """The members and causes behind a finding."""
-        if self._client is None:
+    def __call__(self, dimension: str, member: str, finding: Finding, began: float) -> Explained:
+        """The members and causes behind a finding; `began`: as `explain_change` has it."""
+        if self._client is None and time.monotonic() < began + QUERY_SECONDS:
             try:
                 self._client = asking(self._settings)
             except SpendError as exc:
@@ -138,6 +147,7 @@ class Reasons:
             expected=finding.expected,
             actual=finding.actual,
             window_seconds=finding.window_seconds,
+            began=began,
             rows_cost=self._cost_seen(dimension, member, finding),
         )
 
@@ -147,8 +157,8 @@ class Reasons:
         if finding.since < self._merging.watermark - windows.retention.minute:
             return None
         picos = 0
-        for chunk in windows.chunks[MINUTE].values():
-            mine = chunk.frame.filter(
+        for frame in windows.minutes(finding.since, finding.until):
+            mine = frame.filter(
                 (pl.col("dimension") == dimension)
                 & (pl.col("member") == member)
                 & pl.col("start").is_between(finding.since, finding.until, closed="left")

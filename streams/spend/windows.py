@@ -172,6 +172,13 @@ class Windows:
         for at in sorted(self.chunks[DAY]):
             yield at, self.chunks[DAY][at].frame
 
+    def minutes(self, since: int, until: int) -> Iterator[pl.DataFrame]:
+        """The minute windows of the stretches that have a part of [since, until), seconds since 1970."""
+        width = _STRETCH[MINUTE]
+        for at in sorted(self.chunks[MINUTE]):
+            if at * width < until and since < (at + 1) * width:
+                yield self.chunks[MINUTE][at].frame
+
     def local_midnight(self, second: int) -> int:
         """The start, in UTC seconds, of the local day that holds an instant."""
         day = datetime.fromtimestamp(second, UTC).astimezone(self.zone).date()

@@ -1,5 +1,6 @@
 """Explanations of anomalies from raw rows of the embedded ClickHouse: a week of usual calls, and what went wrong."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,12 +20,15 @@ from streams import explain_change as explain_change_module
 from streams.explain_change import QUERY_SECONDS, asking, explain_change
 from streams.explain_rows import MemberRows
 from streams.settings import Settings
+from streams.spend.anomaly import Finding
 from streams.spend.change_split import CAUSES
 from streams.spend.explained import Explained
+from streams.windows_start import Reasons, new_merging
 
 pytestmark = pytest.mark.stack
 
 SINCE, UNTIL = datetime(2026, 11, 26, 10, 0, tzinfo=UTC), datetime(2026, 11, 26, 10, 5, tzinfo=UTC)
+TEN = int(SINCE.timestamp())
 OFFSETS = count()
 A_CALL = {"input_tokens": 1_000, "output_tokens": 100, "cost_input": Decimal("0.03"), "cost_output": Decimal("0.01")}
 
@@ -119,7 +123,7 @@ def explained(conf: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def explain(member: str, dimension: str = "workload", **arguments: Any) -> Explained:
         told = {"since": SINCE, "until": UNTIL, "expected": picos("1.60"), "window_seconds": 300, "patience": 0.0}
-        told["rows_cost"] = arguments.get("actual")
+        told |= {"rows_cost": arguments.get("actual"), "began": time.monotonic()}
         return explain_change(client, conf, "log", dimension, member, **{**told, **arguments})
 
     return explain
@@ -271,7 +275,7 @@ def test_a_clickhouse_that_is_slow_is_given_up_in_time(conf: Settings, client: C
     admin.command("CREATE DATABASE slow")
     admin.command("CREATE VIEW slow.usage AS SELECT *, sleepEachRow(0.003) AS slept FROM spend.usage WHERE slept = 0")
     begun = time.monotonic()
-    found = explain_change(client, slow, "log", "workload", "price", **ARGUMENTS, patience=0.5)
+    found = explain_change(client, slow, "log", "workload", "price", **ARGUMENTS, began=begun, patience=0.5)
     assert found == Explained((), None, "ClickHouse took longer than 2 s")
     assert time.monotonic() - begun < 0.5 + QUERY_SECONDS + 1  # and the machine is slow
 
@@ -301,13 +305,32 @@ def test_a_split_is_kept_where_the_members_take_too_long(
 
 def test_a_refusal_is_told_by_its_code(conf: Settings, client: Client) -> None:
     nowhere = conf.model_copy(update={"clickhouse_database": "nowhere"})
-    found = explain_change(client, nowhere, "log", "workload", "price", **ARGUMENTS)
+    found = explain_change(client, nowhere, "log", "workload", "price", **ARGUMENTS, began=time.monotonic())
     assert found == Explained((), None, "ClickHouse refuses the question (its code 81)")
 
 
 def test_a_clickhouse_that_is_away_is_told(conf: Settings, tmp_path: Path) -> None:
     away = Explained((), None, "ClickHouse does not answer")
-    assert explain_change(None, conf, "log", "workload", "price", **ARGUMENTS) == away
+    began = time.monotonic()
+    assert explain_change(None, conf, "log", "workload", "price", **ARGUMENTS, began=began) == away
     with embedded_clickhouse(tmp_path) as gone:
         lost = asking(gone)
-    assert explain_change(lost, gone, "log", "workload", "price", **ARGUMENTS) == away
+    assert explain_change(lost, gone, "log", "workload", "price", **ARGUMENTS, began=time.monotonic()) == away
+
+
+def test_what_those_before_left_no_time_for_says_so(explained: Callable[..., Explained]) -> None:
+    late = explained("price", actual=picos("4.80"), began=time.monotonic() - 31)  # the fixture has patience of 30 s
+    assert late == Explained((), None, "the alerts before it took the time there is")
+
+
+def test_twenty_anomalies_wait_no_longer_than_one_for_a_clickhouse_that_hangs(conf: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        hung = conf.model_copy(update={"clickhouse_url": url})
+        why = Reasons(hung, "log", new_merging(hung, 0, 1))
+        found = Finding(0, "opened", "major", 300, TEN, TEN, TEN + 300, picos("1.60"), picos("4.80"), 2.0)
+        began = time.monotonic()
+        told = [why("workload", f"job-{number}", found, began) for number in range(20)]
+        taken = time.monotonic() - began
+    assert {each.details for each in told} == {"ClickHouse does not answer"}
+    assert taken < 20, f"{taken:.1f} s"  # some 4 s; SPEND_STALL_SECONDS is 60

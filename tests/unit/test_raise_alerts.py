@@ -60,7 +60,7 @@ def opening(minute: int = NOON, **changes: Any) -> Change:
 
 
 def of_budgets(teller: Alarms, *changes: Change) -> list[Alert]:
-    return teller.fresh(teller.of_budgets(changes, {"b": BUDGET}, ORIGIN))
+    return list(teller.fresh(teller.of_budgets(changes, {"b": BUDGET}, ORIGIN)))
 
 
 def ids(alerts: Iterable[Alert]) -> list[str]:
@@ -165,6 +165,23 @@ def test_a_plan_of_one_member_says_nothing_of_another() -> None:
     assert of_anomalies(alarms(plans=plans), finding()) == ["opened"]
 
 
+def test_an_anomaly_leaves_before_the_next_is_explained_and_all_share_the_time_of_one() -> None:
+    story: list[str] = []
+    began: set[float] = set()
+
+    def explain(_: str, member: str, __: Finding, at: float) -> Explained:
+        story.append(f"{member} is explained")
+        began.add(at)
+        return Explained((), None, "asked")
+
+    teller = replace(alarms(), explain=explain)
+    found = [("workload", member, finding()) for member in ("loop", "batch", "agent")]
+    for told in teller.fresh(teller.of_anomalies(found, ORIGIN)):
+        story.append(f"{told.document['data']['member']} is told")
+    assert story == [f"{member} is {what}" for _, member, _ in found for what in ("explained", "told")]
+    assert len(began) == 1
+
+
 # Models without a price, trends, stalls.
 
 
@@ -184,9 +201,9 @@ def test_a_model_without_a_price_is_told_once_however_many_days_it_is_called() -
     (told,) = teller.fresh(teller.of_unpriced(touched[DAY], ORIGIN))
     assert (told.id, told.document["data"]["calls"]) == ("unpriced/new-model/opened", 1)  # the first day is the first
     assert told.document["data"]["first_seen"] == "2026-11-08T23:00:00Z"
-    assert teller.fresh(teller.of_unpriced(touched[DAY], ORIGIN)) == []
+    assert list(teller.fresh(teller.of_unpriced(touched[DAY], ORIGIN))) == []
     after = alarms([told])
-    assert after.fresh(after.of_unpriced(touched[DAY], ORIGIN)) == []
+    assert list(after.fresh(after.of_unpriced(touched[DAY], ORIGIN))) == []
 
 
 def rising() -> Windows:
@@ -237,6 +254,6 @@ def test_the_week_begins_on_the_local_monday() -> None:
 def test_a_partition_that_stands_is_told_once_a_place() -> None:
     teller = alarms()
     stalls = [(0, 41, 5, 60), (1, 41, 5, 60)]
-    assert len(teller.fresh(teller.of_stalls(stalls, NOON, ORIGIN))) == 2
-    assert teller.fresh(teller.of_stalls(stalls, NOON + 60, ORIGIN)) == []
+    assert len(ids(teller.fresh(teller.of_stalls(stalls, NOON, ORIGIN)))) == 2
+    assert ids(teller.fresh(teller.of_stalls(stalls, NOON + 60, ORIGIN))) == []
     assert ids(teller.fresh(teller.of_stalls([(0, 42, 5, 60)], NOON, ORIGIN))) == ["stalled/0/42/opened"]

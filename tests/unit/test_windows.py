@@ -57,6 +57,18 @@ def midnight(at: int, zone: str) -> int:
     return at
 
 
+def test_minutes_are_given_by_the_hours_that_a_stretch_has_a_part_of() -> None:
+    windows = windows_in()
+    add(windows, *(("workload", "job", NOON + minute * 60, {"calls": 1}) for minute in (0, 59, 60, 119, 120)))
+
+    def starts(since: int, until: int) -> list[list[int]]:
+        return [((frame["start"] - NOON) // 60).sort().to_list() for frame in windows.minutes(since, until)]
+
+    assert starts(NOON + 600, NOON + HOUR) == [[0, 59]]
+    assert starts(NOON + HOUR - 60, NOON + HOUR + 60) == [[0, 59], [60, 119]]
+    assert starts(NOON - HOUR, NOON) == [] and starts(NOON + 3 * HOUR, NOON + 4 * HOUR) == []
+
+
 def test_a_delta_is_in_its_minute_its_quarter_and_its_day() -> None:
     windows = windows_in()
     touched = add(windows, ("global", "", NOON + 1_000, {"calls": 2, "cost_total": 5}), version=9)
