@@ -71,10 +71,13 @@ class Earlier:
 
     def __init__(self, settings: Settings, log_id: str) -> None:
         self._settings, self._log_id = settings, log_id
-        self._zone = ZoneInfo(settings.timezone)
 
     def days(self, partition: int, partitions: int) -> dict[Member, Days]:
-        """Picodollars a day of the partition's members."""
+        """Picodollars a day of the partition's members, by days of SPEND_TIMEZONE.
+
+        A log whose days began at another zone's midnights is summed up from its quarters of an hour, which are kept for
+        SPEND_RAW_RETENTION_DAYS and lack what came more than SPEND_QUARTER_DAYS late.
+        """
         found: dict[Member, Days] = {}
         for member, day, picos in self._days:
             if _place(member, partitions) == partition:
@@ -83,11 +86,17 @@ class Earlier:
 
     @cached_property
     def _days(self) -> list[tuple[Member, date, int]]:
-        rows = self._rows(
-            "SELECT dimension, member, toUnixTimestamp(start), toString(toInt256(sum(cost_total) * 1000000000000)) "
-            "FROM windows FINAL WHERE level = 'day' AND log_id != {log:String} GROUP BY dimension, member, start"
+        of_this_zone = (
+            "SELECT log_id FROM windows WHERE level != 'minute' AND log_id != {log:String} GROUP BY log_id HAVING "
+            "hasAll(groupUniqArrayIf(start, level = 'day'), groupUniqArray(toStartOfDay(start, {zone:String})))"
         )
-        return [((dimension, member), self._day(start), int(picos)) for dimension, member, start, picos in rows]
+        rows = self._rows(
+            "SELECT dimension, member, toDate(start, {zone:String}) AS day, "
+            "toString(toInt256(sum(cost_total) * 1000000000000)) FROM windows FINAL "
+            f"WHERE log_id != {{log:String}} AND level = if(log_id IN ({of_this_zone}), 'day', 'quarter_hour') "
+            "GROUP BY dimension, member, day"
+        )
+        return [((dimension, member), day, int(picos)) for dimension, member, day, picos in rows]
 
     @cached_property
     def until(self) -> int:
@@ -96,9 +105,6 @@ class Earlier:
             "SELECT toUnixTimestamp(max(event_time_max)) FROM progress FINAL WHERE log_id != {log:String}"
         )
         return int(rows[0][0])
-
-    def _day(self, start: int) -> date:
-        return datetime.fromtimestamp(start, UTC).astimezone(self._zone).date()
 
     @cached_property
     def alerts(self) -> set[str]:
@@ -113,7 +119,8 @@ class Earlier:
         try:
             client = connect(self._settings)
             client.database = self._settings.clickhouse_database
-            return client.query(sql, parameters={"log": self._log_id}).result_rows
+            parameters = {"log": self._log_id, "zone": self._settings.timezone}
+            return client.query(sql, parameters=parameters).result_rows
         except (ClickHouseError, OSError) as exc:
             raise Unreachable(
                 f"ClickHouse at {self._settings.clickhouse_url}: {str(exc).splitlines()[0][:200]}. A windows worker "
