@@ -1,10 +1,10 @@
 """The windows agent: totals in; windows, alerts and budget states out.
 
 What a message changes is decided by the pure parts (`streams.spend.merging`, `budget_book`, `raise_alerts`); here it is
-published and saved. Alerts leave at once, and with them the states of budgets that crossed a level or have new terms;
-windows at most once a second, and with them as many other states of budgets as there is time for, the longest waiting
-first. What changed in the state is saved every `CHECKPOINT_SECONDS`, and after a crash the messages since then are
-applied again.
+published and saved. Alerts leave at once, and with them the states of budgets that crossed a level; windows at most
+once a second, and with them as many other states of budgets as there is time for. What changed in the state is saved
+every `CHECKPOINT_SECONDS`, and after a crash the messages since then are applied again. Budgets are judged once all of
+these are there: half-way, what the predecessor told would seem untrue.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, NoReturn
 
 import polars as pl
@@ -21,6 +20,7 @@ from confluent_kafka import Consumer
 from faust.types import TP
 
 from streams import metrics, topics, totals
+from streams.budgets import topic_statuses
 from streams.budgets_feed import BudgetsFeed
 from streams.errors import Halt
 from streams.kafka import reader, topic_ids, watermarks
@@ -29,10 +29,11 @@ from streams.publishing import OrderedProducer, end_process
 from streams.raise_alerts import Alarms
 from streams.settings import Settings
 from streams.spend.alert import Completeness, Origin
-from streams.spend.budget import Budget
+from streams.spend.budget import EACH
 from streams.spend.budget_book import BudgetBook
 from streams.spend.merging import Merging, Message
 from streams.spend.windows import DAY
+from streams.status_queue import StatusQueue
 from streams.told_alerts import ToldAlerts
 from streams.total_blocks import TotalsStage
 from streams.transport import Batch, Record
@@ -44,15 +45,14 @@ log = logging.getLogger("spendstream.windows")
 
 CHECKPOINT_SECONDS = 30.0
 _PUBLISH_SECONDS = 1.0
-_STATUSES = 250  # published at a time of a partition's budgets that crossed nothing; one takes some 90 µs
 
 
 @dataclass
 class _Partition:
     """A partition of spend.totals in this worker's hands.
 
-    Not published yet: `changed` windows, by level; the `statuses` of (budget id, member), in the order in which they
-    changed first; and those that `crossed` a level or have new terms.
+    `caught_up_at`: offset at which all is there that was there when it was taken over. `published`: the keys of the
+    states of budgets that were there then. `changed`: windows that are not published yet, by level.
     """
 
     number: int
@@ -61,10 +61,11 @@ class _Partition:
     merging: Merging
     book: BudgetBook
     alarms: Alarms
+    caught_up_at: int
+    published: frozenset[str]
     budgets: Mapping[str, object] = field(default_factory=dict)  # as they were taken in last; a new dict at each change
     changed: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
-    statuses: dict[tuple[str, str], None] = field(default_factory=dict)
-    crossed: set[tuple[str, str]] = field(default_factory=set)
+    statuses: StatusQueue = field(default_factory=StatusQueue)
     published_at: float = 0.0
     saved_at: float = field(default_factory=time.monotonic)
 
@@ -111,6 +112,7 @@ class MergeStage:
         ids = (found[topics.USAGE], found[topics.PRICED], found[topics.TOTALS])
         self._told.forget()
         self._told.hear()
+        statuses = topic_statuses(settings)
         earlier = Earlier(settings, ids[0])
         consumer = reader(settings)
         try:
@@ -124,14 +126,15 @@ class MergeStage:
                 saved.claim(self._producer)
                 summary = saved.load(consumer, merging, ids)
                 book.base = earlier.days(number, self._producer.partitions(topics.TOTALS))
+                book.base_until = earlier.until
                 self._told.ids |= earlier.alerts
                 if summary is not None:
                     self._refuse_other_zone(summary["zone"])
                     book.put_back(summary["book"])
                     alarms.trends_told = summary["trends_told"]
-                self._refuse_gap(consumer, number, merging.position)
-                part = self._parts[number] = _Partition(number, ids, saved, merging, book, alarms)
-                part.statuses = dict.fromkeys(book.all_keys())  # those that waited are not in the state
+                end = self._end(consumer, number, merging.position)
+                mine = frozenset(key for key, status in statuses.items() if book.owns(status.scope, status.member))
+                part = self._parts[number] = _Partition(number, ids, saved, merging, book, alarms, end, mine)
                 saved.save_summary(self._producer, merging, ids, _kept(part))
                 log.info(
                     "spend.totals partition %d: next offset %d, %d members, in %.1f s",
@@ -151,7 +154,12 @@ class MergeStage:
             )
 
     @staticmethod
-    def _refuse_gap(consumer: Consumer, number: int, position: int) -> None:
+    def _end(consumer: Consumer, number: int, position: int) -> int:
+        """Where the partition ends now.
+
+        Raises:
+            Halt: it has a gap before the position, or ends before it.
+        """
         first, end = watermarks(consumer, topics.TOTALS, number)
         if position < first:
             raise Halt(
@@ -161,6 +169,7 @@ class MergeStage:
             )
         if position > end:
             raise Halt(f"spend.totals partition {number} ends at {end}, but offset {position - 1} was merged")
+        return end
 
     async def process(self, batch: Batch) -> None:
         """Merge a batch of messages, and publish the alerts that follow."""
@@ -177,35 +186,43 @@ class MergeStage:
             for level, frame in merged.touched.items():
                 if frame.height:
                     part.changed.setdefault(level, []).append(frame)
-            changes, looked_at = part.book.merge(merged.touched, merged.watermark)
-            part.statuses |= dict.fromkeys(looked_at)
-            part.crossed |= {(change.budget_id, change.member) for change in changes}
             origin = self._origin(part)
             alarms, windows = part.alarms, part.merging.windows
-            self._told.tell(alarms, alarms.of_budgets(changes, part.book.budgets, origin))
+            if part.merging.position >= part.caught_up_at:
+                self._take_terms(part)
+                changes, looked_at = part.book.merge(merged.touched, merged.watermark)
+                part.statuses.changed(looked_at)
+                part.statuses.crossed((change.budget_id, change.member) for change in changes)
+                self._told.tell(alarms, alarms.of_budgets(changes, part.book.budgets, origin))
             self._told.tell(alarms, alarms.of_anomalies(merged.found, origin))
             self._told.tell(alarms, alarms.of_unpriced(merged.touched[DAY], origin))
             self._told.tell(alarms, alarms.of_trends(windows, merged.watermark, origin))
         self._publish(part)
 
     def _take_terms(self, part: _Partition) -> None:
-        budgets = self._budgets.budgets
-        if budgets is part.budgets:
+        budgets, book = self._budgets.budgets, part.book
+        if budgets is part.budgets or part.merging.position < part.caught_up_at:
             return
-        known = dict(part.book.budgets)
-        gone = {b.id for b in known.values() if b.id not in budgets or not _same_scope(b, budgets[b.id])}
-        before = part.book.all_keys()
-        names = {**known, **budgets}
-        changes = part.book.take_terms(budgets, part.merging.windows, part.merging.watermark)
+        names = dict(book.budgets)
+        stale = part.published | {names[b].status_key(member) for b, member in book.all_keys() if b in names}
+        is_first = not part.budgets
+        if is_first:
+            told = self._told.budgets.values()
+            names |= {one.budget.id: one.budget for one in told if one.budget.id not in names}
+            book.believe(told)
+        known = book.budgets
+        changes = book.take_terms(budgets, part.merging.windows, part.merging.watermark)
         part.budgets = budgets
-        part.crossed |= {key for key in part.book.all_keys() if known.get(key[0]) != budgets.get(key[0])}
-        self._told.tell(part.alarms, part.alarms.of_budgets(changes, names, self._origin(part)))
+        renewed = {key for key in book.all_keys() if is_first or known.get(key[0]) != budgets.get(key[0])}
+        part.statuses.changed(renewed)
+        part.statuses.crossed(key for key in renewed if book.has_reached(key))
+        self._told.tell(part.alarms, part.alarms.of_budgets(changes, {**names, **budgets}, self._origin(part)))
         part.saved_at = 0.0  # since when these terms stand must not be forgotten
-        for budget_id, member in before:
-            if budget_id in gone:
-                self._producer.send(
-                    topics.BUDGET_STATUS, None, key=known[budget_id].status_key(member).encode(), partition=0
-                )
+        live = {budgets[b].status_key(member) for b, member in book.all_keys() if b in budgets}
+        live |= {budget.id for budget in budgets.values() if budget.member != EACH}  # of another partition now, maybe
+        for key in stale - live:
+            self._producer.send(topics.BUDGET_STATUS, None, key=key.encode(), partition=0)
+        part.published = frozenset()
 
     def _origin(self, part: _Partition) -> Origin:
         sources = part.merging.sources.values()
@@ -230,18 +247,18 @@ class MergeStage:
         first = self._parts[min(self._parts)]
         stalls = self._totals_stage.stalled()
         self._told.tell(first.alarms, first.alarms.of_stalls(stalls, first.merging.watermark, self._origin(first)))
-        longest = min(self._parts.values(), key=lambda part: part.saved_at)
-        if time.monotonic() - longest.saved_at >= CHECKPOINT_SECONDS:
-            self._save(longest)  # one at a time: alerts wait meanwhile
+        oldest = min(self._parts.values(), key=lambda part: part.saved_at)
+        if time.monotonic() - oldest.saved_at >= CHECKPOINT_SECONDS:
+            self._save(oldest)  # one at a time: alerts wait meanwhile
         for part in self._parts.values():
             self._publish(part)
 
     def _publish(self, part: _Partition, at_once: bool = False) -> None:
-        self._publish_statuses(part, part.crossed)
+        part.statuses.publish_urgent(part.book, part.merging.watermark, self._send_status)
         if time.monotonic() - part.published_at < _PUBLISH_SECONDS and not at_once:
             return
         part.published_at = time.monotonic()
-        self._publish_statuses(part, islice(part.statuses, _STATUSES))
+        part.statuses.publish(part.book, part.merging.watermark, self._send_status)
         if part.changed:
             block = windows_block(part.ids[0], part.changed)
             self._producer.send(topics.WINDOWS, block, partition=part.number)
@@ -250,16 +267,12 @@ class MergeStage:
             part.changed.clear()
         _observe(part)
 
-    def _publish_statuses(self, part: _Partition, wanted: Iterable[tuple[str, str]]) -> None:
-        keys = tuple(wanted)
-        for key, status in part.book.statuses(keys, part.merging.watermark):
-            self._producer.send(topics.BUDGET_STATUS, status.model_dump_json().encode(), key=key.encode(), partition=0)
-        for published in keys:
-            part.statuses.pop(published, None)
-            part.crossed.discard(published)
+    def _send_status(self, key: str, value: bytes) -> None:
+        self._producer.send(topics.BUDGET_STATUS, value, key=key.encode(), partition=0)
 
     def _save(self, part: _Partition) -> None:
-        # what is saved is not merged again: everything that follows from it must be there before
+        # what is saved is not merged again: all that follows from it must be there before, but for states of budgets,
+        # which whoever takes over publishes anew
         self._publish(part, at_once=True)
         self._producer.flush()
         part.saved_at = time.monotonic()
@@ -281,10 +294,6 @@ def _kept(part: _Partition) -> dict[str, Any]:
         "trends_told": part.alarms.trends_told,
         "zone": part.merging.windows.zone.key,
     }
-
-
-def _same_scope(one: Budget, other: Budget) -> bool:
-    return (one.scope, one.member) == (other.scope, other.member)
 
 
 def _messages(records: list[Record], part: _Partition) -> Iterable[Message]:

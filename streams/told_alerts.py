@@ -3,19 +3,23 @@
 import time
 from collections.abc import Iterable
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from streams import alerts, metrics, topics
 from streams.publishing import OrderedProducer
 from streams.raise_alerts import Alarms, crossings
 from streams.settings import Settings
 from streams.spend.alert import Alert
+from streams.spend.budget_told import Told, told
 
 
 class ToldAlerts:
-    """`ids` of the alerts that were told, by whomever, and by incident where a budget's level was last `crossed`."""
+    """What was told, by whomever: the `ids` of alerts, and by incident where a budget's level was last `crossed` and
+    what was last said of it, as `budgets`."""
 
     def __init__(self, settings: Settings, producer: OrderedProducer) -> None:
         self._settings = settings
+        self._zone = ZoneInfo(settings.timezone)
         self._producer = producer
         self.forget()
 
@@ -23,6 +27,7 @@ class ToldAlerts:
         """Begin anew: the topic may be another one."""
         self.ids: set[str] = set()
         self.crossed: dict[str, datetime] = {}
+        self.budgets: dict[str, Told] = {}
         self._to = 0  # offset on spend.alerts
         self._heard_at = 0.0
 
@@ -33,7 +38,11 @@ class ToldAlerts:
         for each in alerts.read(self._settings, max(first, self._to)):
             self._to = each.offset + 1
             found.add(each.alert.id)
-            self.crossed |= crossings([each.alert.document])
+            document = each.alert.document
+            self.crossed |= crossings([document])
+            if document["type"].startswith("spend.budget."):
+                incident = document["data"]["incident"]
+                self.budgets[incident] = told(document, self._zone, self.budgets.get(incident))
         self.ids |= found
         self._heard_at = time.monotonic()
         return found
@@ -47,10 +56,10 @@ class ToldAlerts:
 
     def tell(self, alarms: Alarms, found: Iterable[Alert]) -> None:
         """Publish alerts, each once, and each before the next is made: finding out why takes time."""
-        told: set[str] = set()
+        meanwhile: set[str] = set()
         for alert in alarms.fresh(found):
-            told |= self.listen()
-            if alert.id in told:
+            meanwhile |= self.listen()
+            if alert.id in meanwhile:
                 continue
             key, value, headers = alerts.record(alert)
             self._producer.send(topics.ALERTS, value, key=key, partition=0, headers=headers)

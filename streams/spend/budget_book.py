@@ -19,6 +19,7 @@ from streams.spend.budget_crossing import Spend, spent
 from streams.spend.budget_levels import Change, Standing
 from streams.spend.budget_period import period_at
 from streams.spend.budget_status import BudgetStatus, status
+from streams.spend.budget_told import Told, believed
 from streams.spend.forecast import ONE, Forecast, Outlook, forecast, learn
 from streams.spend.windows import DAY, MINUTE, QUARTER_HOUR, Windows
 
@@ -35,6 +36,7 @@ class BudgetBook:
     zone: ZoneInfo
     owns: Callable[[str, str], bool]
     base: Mapping[Member, Days] = field(default_factory=dict)
+    base_until: int = 0  # seconds: the latest event of earlier logs; time does not begin anew with a log
     budgets: dict[str, Budget] = field(default_factory=dict)
     seen: dict[str, tuple[str, int]] = field(default_factory=dict)
     standings: dict[tuple[str, str], tuple[Standing, ...]] = field(default_factory=dict)
@@ -49,11 +51,12 @@ class BudgetBook:
 
     def take_terms(self, budgets: Mapping[str, Budget], windows: Windows, watermark: int) -> list[Change]:
         """Take in budgets that are new, changed or gone, and judge the spend that is there by them."""
+        watermark = max(watermark, self.base_until)
         changed = [b for b in budgets.values() if not self._is_read or self.budgets.get(b.id) != b]
         about = {b.id: (b.scope, b.member) for b in budgets.values()}
-        gone = [b for b in self.budgets.values() if about.get(b.id) != (b.scope, b.member)]
-        for budget in gone:
-            self.seen.pop(budget.id, None)
+        gone = {b.id for b in self.budgets.values() if about.get(b.id) != (b.scope, b.member)}
+        for budget_id in gone:
+            self.seen.pop(budget_id, None)
         for budget in changed:
             terms = f"{budget.limit_picos} {budget.levels} {budget.period}"
             if self.seen.get(budget.id, ("", 0))[0] != terms:
@@ -67,9 +70,8 @@ class BudgetBook:
         self._read(windows, {(b.scope, b.member) for b in changed})
         now = datetime.fromtimestamp(watermark, UTC)
         changes: list[Change] = []
-        for budget in gone:
-            for key in [key for key in self.standings if key[0] == budget.id]:
-                changes += self._follow(None, key, budget.scope, now)
+        for key in [key for key in self.standings if key[0] in gone or key[0] not in budgets]:
+            changes += self._follow(None, key, "", now)
         for budget in changed:
             for member in self._members(budget):
                 changes += self._follow(budget, (budget.id, member), budget.scope, now)
@@ -81,7 +83,7 @@ class BudgetBook:
         Returns:
             What is to be told, and the (budget id, member) whose status may have changed.
         """
-        now = datetime.fromtimestamp(watermark, UTC)
+        now = datetime.fromtimestamp(max(watermark, self.base_until), UTC)
         today = now.astimezone(self.zone).date()
         changed = self._take(touched, today)
         earliest = self._earliest(touched.get(QUARTER_HOUR))
@@ -96,6 +98,8 @@ class BudgetBook:
             for budget in self.budgets.values():
                 for member in self._members(budget):
                     changed.setdefault((budget.scope, member), {})
+            for key in [key for key in self.standings if key[0] not in self.budgets]:
+                self._follow(None, key, "", now)  # it is remembered until its period ends
         for (scope, member), days in changed.items():
             for budget in budgets_of(self._index, scope, member):
                 key = (budget.id, member)
@@ -110,7 +114,7 @@ class BudgetBook:
 
     def statuses(self, keys: Iterable[tuple[str, str]], watermark: int) -> Iterator[tuple[str, BudgetStatus]]:
         """(status key, status) of budgets that are there."""
-        now = datetime.fromtimestamp(watermark, UTC)
+        now = datetime.fromtimestamp(max(watermark, self.base_until), UTC)
         for budget_id, member in sorted(keys):
             budget = self.budgets.get(budget_id)
             if budget is None or not budget.limits(member):  # it was about somebody else before
@@ -126,6 +130,19 @@ class BudgetBook:
     def all_keys(self) -> set[tuple[str, str]]:
         """Every (budget id, member) with a standing."""
         return set(self.standings)
+
+    def has_reached(self, key: tuple[str, str]) -> bool:
+        """Whether a (budget id, member) has reached a level."""
+        return any(standing.levels for standing in self.standings.get(key, ()))
+
+    def believe(self, told: Iterable[Told]) -> None:
+        """Take for true what was told of this partition's members, where it is newer than what was put back.
+
+        Whoever told it ended before he saved it. What is not so any more is withdrawn as terms are taken next.
+        """
+        for one in told:
+            if self.owns(one.budget.scope, one.member):
+                self.standings[one.key] = believed(self.standings.get(one.key, ()), one)
 
     def dump(self) -> dict[str, Any]:
         """What to keep across a restart, as JSON. A standing without incidents follows from the windows: it is only

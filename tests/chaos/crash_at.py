@@ -25,6 +25,7 @@ from streams.cli import main
 from streams.merge_totals import MergeStage
 from streams.price_events import PriceStage
 from streams.publishing import OrderedProducer
+from streams.told_alerts import ToldAlerts
 from streams.total_blocks import TotalsStage
 from streams.transport import BatchConsumer
 from streams.windows_log import WindowsLog
@@ -164,16 +165,16 @@ def checkpoint_saved() -> None:
 
 def alerts_sent(acknowledged: bool) -> None:
     """Alerts are on the topic, or on their way; the state that they follow from is not saved."""
-    tell = MergeStage._tell
+    tell = ToldAlerts.tell
 
-    def wrapped(self: MergeStage, part: Any, found: Any) -> None:
-        before = len(part.alarms.published)
-        tell(self, part, found)
-        if len(part.alarms.published) > before:
+    def wrapped(self: ToldAlerts, alarms: Any, found: Any) -> None:
+        before = len(alarms.published)
+        tell(self, alarms, found)
+        if len(alarms.published) > before:
             self._producer.flush() if acknowledged else time.sleep(0.002)
             die()
 
-    MergeStage._tell = wrapped  # type: ignore[method-assign]
+    ToldAlerts.tell = wrapped  # type: ignore[method-assign]
 
 
 def windows_published() -> None:

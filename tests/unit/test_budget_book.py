@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.raise_alerts import Alarms
+from streams.spend.alert import Completeness, Origin
 from streams.spend.budget import Budget
 from streams.spend.budget_book import BudgetBook
 from streams.spend.budget_levels import Change
 from streams.spend.budget_status import BudgetStatus
+from streams.spend.budget_told import Told, told
+from streams.spend.explained import Explained
 from streams.spend.windows import Retention, Windows
 from tests.unit.priced_rows_by_hand import deltas_of
 
@@ -274,3 +278,131 @@ def test_the_crossings_are_the_same_in_any_batches_and_across_restarts(
     told |= {change.id for change in stream.told}
     assert {each for each in told if each.endswith(("/opened", "/escalated"))} == openings_by_hand(log)
     assert not any("retracted" in each for each in told)
+
+
+class Careful(BudgetBook):
+    """Judges every change from the ground up."""
+
+    def _fits(self, *_: Any) -> bool:
+        return False
+
+
+changed_by = st.tuples(
+    st.just("customer"),
+    st.sampled_from(["acme", "globex", "", "(other) 0"]),
+    st.integers(-200, 3).map(lambda hours: hours * HOUR),
+    st.integers(-30, 60),
+)
+term = st.builds(
+    budget,
+    st.sampled_from("xy"),
+    member=st.sampled_from(["*", "acme"]),
+    limit_usd=st.sampled_from(["5", "50", "100"]),
+    thresholds=st.sampled_from([[80], [50, 80], [1]]),
+    period=st.sampled_from(["day", "week", "month"]),
+)
+step = st.one_of(
+    st.tuples(st.just("spend"), st.lists(changed_by, min_size=1, max_size=3), st.sampled_from([0, 60, HOUR, A_DAY])),
+    st.tuples(st.just("have"), st.lists(term, max_size=2, unique_by=lambda each: each.id), st.booleans()),
+)
+
+
+@given(steps=st.lists(step, max_size=14))
+@settings(max_examples=80, deadline=None)
+def test_the_short_way_of_a_change_that_reaches_no_level_comes_to_the_same(steps: list[Any]) -> None:
+    streams, now = [Stream(), Stream()], NOON
+    streams[1].book = Careful(ZURICH, lambda *_: True)
+    streams[1].have()
+    for kind, what, more in steps:
+        now += more if kind == "spend" else 0
+        for number, stream in enumerate(streams):
+            if kind == "spend":
+                stream.spend(*[(d, m, now + second, dollars) for d, m, second, dollars in what], at=now)
+                continue
+            if more:  # it ends, and another one takes over with other terms
+                kept = stream.book.dump()
+                stream.book = (Careful if number else BudgetBook)(ZURICH, lambda *_: True)
+                stream.book.put_back(kept)
+            stream.have(*what)
+        assert streams[0].statuses() == streams[1].statuses()
+    assert sorted(map(repr, streams[0].told)) == sorted(map(repr, streams[1].told))
+
+
+def as_told(stream: Stream, *changes: Change) -> list[Told]:
+    """What spend.alerts tells of changes."""
+    known: dict[str, Told] = {}
+    origin = Origin("log", Completeness(0, 0, 0, 0), ZURICH)
+    alarms = Alarms(ZURICH, set(), {}, lambda *_: Explained(), lambda *_: False)
+    for each in alarms.of_budgets(changes, stream.book.budgets, origin):
+        incident = each.document["data"]["incident"]
+        known[incident] = told(each.document, ZURICH, known.get(incident))
+    return list(known.values())
+
+
+def test_an_opening_that_was_told_and_not_saved_is_withdrawn_where_it_is_not_so_any_more() -> None:
+    stream = Stream(budget())
+    saved = stream.restarted()
+    stream.spend(("customer", "acme", NOON, 90))
+    saved.spend(("customer", "acme", NOON, 90), ("customer", "acme", NOON, -20))  # all at once, after a crash
+    saved = saved.restarted()
+    saved.book.believe(as_told(stream, *stream.told))
+    assert saved.have(budget()) == [("retracted", "acme", 80)]
+
+
+def test_an_opening_that_was_told_and_not_saved_stands_and_is_not_told_again() -> None:
+    stream = Stream(budget())
+    saved = stream.restarted()
+    stream.spend(("customer", "acme", NOON, 90))
+    saved.windows, saved.watermark = deepcopy(stream.windows), stream.watermark
+    saved.book.believe(as_told(stream, *stream.told))
+    assert saved.have(budget()) == []
+    assert saved.spend(("customer", "acme", NOON + 60, 20)) == [("escalated", "acme", 100)]
+
+
+def test_a_level_that_opened_and_was_withdrawn_before_a_crash_opens_under_a_new_id_after_it() -> None:
+    stream = Stream(budget())
+    saved = stream.restarted()
+    stream.spend(("customer", "acme", NOON, 90))
+    stream.spend(("customer", "acme", NOON, -20))
+    saved.windows, saved.watermark = deepcopy(stream.windows), stream.watermark
+    saved.book.believe(as_told(stream, *stream.told))
+    assert saved.have(budget()) == []
+    saved.spend(("customer", "acme", NOON + 60, 20))
+    assert [change.id for change in saved.told] == ["budget/b/acme/2026-11-10/80/opened/2"]
+
+
+def test_what_a_budget_told_that_is_gone_by_now_is_over() -> None:
+    stream = Stream(budget())
+    stream.spend(("customer", "acme", NOON, 90))
+    other = Stream()
+    other.watermark = NOON
+    other.book = BudgetBook(ZURICH, lambda *_: True)
+    other.book.believe(as_told(stream, *stream.told))
+    assert other.have() == [("resolved", "acme", 80)]
+
+
+def test_what_was_told_of_anothers_members_is_his_business() -> None:
+    stream = Stream(budget())
+    stream.spend(("customer", "acme", NOON, 90))
+    other = Stream(owns=lambda *_: False)
+    other.book.believe(as_told(stream, *stream.told))
+    assert other.have(budget()) == [] and not other.book.standings
+
+
+def test_a_log_that_begins_anew_judges_no_period_that_had_ended() -> None:
+    days = {date(2026, month, 5): 60 * DOLLAR for month in range(1, 12)}
+    stream = Stream(base={("customer", "acme"): days})
+    stream.book.base_until = NOON
+    lowered = budget(limit_usd="50", period="month", created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert stream.have(lowered) == [("opened", "acme", 80), ("escalated", "acme", 100)]
+    assert {change.period.first for change in stream.told} == {date(2026, 11, 1)}
+    assert stream.statuses()["b"].state == "exceeded"
+
+
+def test_a_removed_budget_is_forgotten_when_its_period_is_over() -> None:
+    stream = Stream(budget())
+    stream.spend(("customer", "acme", NOON, 90))
+    assert stream.have() == [("resolved", "acme", 80)]
+    stream.spend(("customer", "acme", NOON + A_DAY, 1))
+    stream.spend(("customer", "acme", NOON + 60 * A_DAY, 1))
+    assert stream.book.dump()["standings"] == []
