@@ -88,16 +88,16 @@ def split(frame: pl.DataFrame, partitions: int) -> list[pl.DataFrame]:
     if frame.is_empty():
         return [frame] * partitions
     heads, run = runs(frame)
-    placed = np.asarray(partitions_of([member_key(*key) for key in heads], partitions))
+    placed = np.asarray(partitions_of([member_key(*key) for key in heads.rows()], partitions))
     number = pl.Series(placed[run])
     return [frame.filter(number == partition) for partition in range(partitions)]
 
 
-def runs(frame: pl.DataFrame) -> tuple[list[tuple[str, str]], np.ndarray]:
+def runs(frame: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
     """Rows that follow each other and have the same (dimension, member): those, and the number of each row's run."""
     same = (pl.col("dimension") == pl.col("dimension").shift()) & (pl.col("member") == pl.col("member").shift())
     begins = frame.select((~same).fill_null(True))["dimension"]
-    return frame.select("dimension", "member").filter(begins).rows(), np.cumsum(begins.to_numpy()) - 1
+    return frame.select("dimension", "member").filter(begins), np.cumsum(begins.to_numpy()) - 1
 
 
 def member_key(dimension: str, member: str) -> bytes:

@@ -69,20 +69,32 @@ class _Names:
             self._fresh.append(key)
         return number
 
+    def numbers(self, heads: pl.DataFrame) -> np.ndarray:
+        """The numbers of many (dimension, member); one that is there twice has the same number twice."""
+        known = self._all().with_row_index("number")
+        found = heads.join(known, on=["dimension", "member"], how="left", maintain_order="left")["number"]
+        numbers = found.fill_null(0).to_numpy().astype(np.int64)
+        is_new = found.is_null().to_numpy()
+        numbers[is_new] = [self.number(key) for key in heads.filter(is_new).rows()]
+        return numbers
+
     def frame(self, keys: np.ndarray, values: np.ndarray) -> pl.DataFrame:
         """Windows of those keys, of their measures and versions (WIDTH + 1, n); schema `WINDOW`."""
-        if self._fresh:
-            self._names.extend(pl.DataFrame(self._fresh, schema=self._names.schema, orient="row"))
-            self._fresh.clear()
-        number = pl.Series(keys & _NUMBER)
+        names, number = self._all(), pl.Series(keys & _NUMBER)
         return pl.DataFrame(
             {
-                **{name: self._names[name].gather(number) for name in ("dimension", "member")},
+                **{name: names[name].gather(number) for name in ("dimension", "member")},
                 "start": keys >> _BITS,
                 **columns_of(values),
                 "version": values[WIDTH],
             }
         )
+
+    def _all(self) -> pl.DataFrame:
+        if self._fresh:
+            self._names.extend(pl.DataFrame(self._fresh, schema=self._names.schema, orient="row"))
+            self._fresh.clear()
+        return self._names
 
 
 @dataclass
@@ -161,11 +173,12 @@ class Windows:
         """A chunk as it was saved."""
         chunk = self.chunks[level][at] = Chunk(self._names, dirty=False)
         heads, run = runs(frame)
-        number = np.array([self._names.number(key) for key in heads], np.int64)[run]
+        number = self._names.numbers(heads)[run]
         chunk.sums.put((frame["start"].to_numpy() << _BITS) + number, measures_of(frame), frame["version"].to_numpy())
         if level == DAY:
-            for dimension, members in frame.group_by("dimension").agg(pl.col("member").unique()).iter_rows():
-                self.members[dimension].update(name for name in members if name and not is_other(name))
+            for dimension, members in heads.group_by("dimension").agg(pl.col("member")).iter_rows():
+                fresh = set(members) - self.members[dimension]
+                self.members[dimension].update(name for name in fresh if name and not is_other(name))
 
     def days(self) -> Iterator[tuple[int, pl.DataFrame]]:
         """Each day's start and windows, the oldest first."""
@@ -201,7 +214,8 @@ class Windows:
 
     def _numbered(self, deltas: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """The number of each delta's member, those beyond the cap as (other), and which deltas are of all calls."""
-        heads, run = runs(deltas)
+        frame, run = runs(deltas)
+        heads = frame.rows()
         is_over = np.array([not self._admit(*key) for key in heads])
         if is_over.any():
             self.beyond_cap += int(deltas["calls"].to_numpy()[is_over[run]].sum())

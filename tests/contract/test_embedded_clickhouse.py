@@ -467,7 +467,7 @@ def test_the_checksum_of_blocks_is_the_engines(server: Embedded, table: str) -> 
     ("data", "url", "headers"),
     [
         (b"1,x\nno number,y\n", {}, {}),
-        (gzip.compress(b"1,x\n2,y\n")[:-4], {}, {"Content-Encoding": "gzip"}),
+        (gzip.compress(b"1,x\n2,y\n", mtime=0)[:-4], {}, {"Content-Encoding": "gzip"}),
         (b"neither", {}, {"Content-Encoding": "zstd"}),
         (b"1,x\n", {"decompress": "1"}, {}),
     ],
