@@ -104,7 +104,7 @@ def _alert(_: str, event: dict[str, Any], __: datetime) -> Row:
     }
 
 
-def _budget(key: str, _: dict[str, Any], __: datetime) -> Row:
+def _by_id(key: str, _: dict[str, Any], __: datetime) -> Row:
     return {"id": key}
 
 
@@ -139,9 +139,10 @@ def _delivery(key: str, delivery: dict[str, Any], written: datetime) -> Row | No
 
 COPIES: dict[str, Copy] = {
     topics.ALERTS: Copy("alerts", _alert, keeps_keys=False),
-    topics.BUDGETS: Copy("budgets", _budget),
+    topics.BUDGETS: Copy("budgets", _by_id),
     topics.BUDGET_STATUS: Copy("budget_status", _budget_status),
     topics.DELIVERIES: Copy("deliveries", _delivery),
+    topics.PLANNED: Copy("planned", _by_id),
 }
 
 

@@ -1,4 +1,4 @@
-"""Copies of the other topics in ClickHouse: windows, alerts, budgets, their states and deliveries.
+"""Copies of the other topics in ClickHouse: windows, alerts, budgets and their states, deliveries, planned activity.
 
 A thread beside the sink's own, with a consumer, a client and positions of its own, so that neither waits for the
 other. Every row bears a version and the newest one counts (ReplacingMergeTree), so a record may be copied any number of

@@ -127,8 +127,8 @@ INSERT_RETRIES = Counter(
 SINK_LAG = Gauge("spend_sink_lag_blocks", "Priced blocks not yet in ClickHouse.", ["partition"])
 COPIED = Counter(
     "spend_copied_records",
-    "Records of the other topics (windows, alerts, budgets, their states, deliveries) that ClickHouse has "
-    "acknowledged, repeats included.",
+    "Records of the other topics (windows, alerts, budgets, their states, deliveries, planned activity) that "
+    "ClickHouse has acknowledged, repeats included.",
     ["topic"],
 )
 COPY_UNREADABLE = Counter(

@@ -24,7 +24,7 @@ from streams.settings import Settings
 
 SERVERS = ("broker", "clickhouse")
 STEPS = {"topics": ("topics", "create"), "migrate": ("migrate", "up")}  # commands that run to their end, once
-RESTORES = {"budgets": ("budgets", "restore")}  # commands that need what the steps made; beside the processes
+RESTORES = {"restore": ("topics", "restore")}  # commands that need what the steps made; beside the processes
 PROCESSES = ("worker", "windows", "sink")
 RELAY = "relay"  # a process too, for whoever has set SPEND_RELAY_FILE
 PREVIEW = "preview"  # and one for whoever looks

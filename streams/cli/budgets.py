@@ -142,14 +142,6 @@ def delete(ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids o
         print(f"{budget_id} deleted")
 
 
-@app.command("restore", hidden=True)
-def restore() -> None:
-    """Put the budgets that ClickHouse knows back on a topic that never held any (a step of `spendstream up`)."""
-    from clickhouse.restore_budgets import restore_budgets
-
-    print(f"{restore_budgets(settings())} budgets restored")
-
-
 def _told(budget: Budget, what: str, as_json: bool) -> None:
     print(json.dumps(budget.model_dump(mode="json"), indent=2) if as_json else f"{budget.id} {what}")
 

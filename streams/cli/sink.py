@@ -19,7 +19,7 @@ def command(
         bool, typer.Option(help="With an empty database: begin at the first block left when earlier ones have expired.")
     ] = False,
 ) -> None:
-    """Insert priced blocks into ClickHouse, each exactly once; copy windows, alerts, budgets and deliveries.
+    """Insert priced blocks into ClickHouse, each exactly once; copy windows, alerts, budgets, ... as well.
 
     Start more than one and they share the partitions. While ClickHouse is down the sink waits and Kafka keeps the
     blocks. It serves /metrics, /health and /ready on SPEND_WEB_HOST:SPEND_SINK_WEB_PORT, and ends with status 3 rather

@@ -38,6 +38,15 @@ def create() -> None:
         raise SpendError(f"{USAGE} has {usage} partitions and {PRICED} {priced}: they must be as many")
 
 
+@app.command(hidden=True)
+def restore() -> None:
+    """Put budgets and planned activity as ClickHouse has them on topics that never held any (a step of `up`)."""
+    from clickhouse.restore_topics import restore_topics
+
+    for topic, count in restore_topics(settings()).items():
+        print(f"{topic}: {count} restored")
+
+
 @app.command()
 def show(as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False) -> None:
     """Show each topic: what it carries, how long it is kept, its partitions and id."""

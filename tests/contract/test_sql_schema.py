@@ -118,7 +118,7 @@ def test_retention_is_what_the_settings_say(table: str) -> None:
     assert f"\nTTL {kept}\n" in made("TABLE", table)
 
 
-@pytest.mark.parametrize("table", ["windows", "alerts", "budgets", "budget_status", "deliveries"])
+@pytest.mark.parametrize("table", ["windows", "alerts", "budgets", "budget_status", "deliveries", "planned"])
 def test_of_a_copied_record_the_newest_version_counts(table: str) -> None:
     version = r"version, removed" if "removed" in columns(table) else r"version"
     assert re.search(rf"^ENGINE = ReplacingMergeTree\({version}\)$", made("TABLE", table), flags=re.MULTILINE)
@@ -128,7 +128,7 @@ def test_of_a_copied_record_the_newest_version_counts(table: str) -> None:
 def test_on_a_cluster_every_table_is_replicated_and_every_statement_says_on_cluster() -> None:
     assert all("ON CLUSTER `main`" in text for text in CLUSTER)
     engines = [engine for text in CLUSTER for engine in re.findall(r"^ENGINE = (\w+)", text, flags=re.MULTILINE)]
-    assert len(engines) == 10
+    assert len(engines) == 11
     assert all(engine.startswith("Replicated") for engine in engines)
 
 

@@ -17,12 +17,13 @@ import pytest
 from typer.testing import CliRunner
 
 from clickhouse.client import connect
-from clickhouse.restore_budgets import restore_budgets
+from clickhouse.restore_topics import restore_topics
 from streams import compacted, topics
 from streams.budgets import Duplicate, budget_json, create_budget, parse_budget, publish, topic_budgets
 from streams.budgets_feed import BudgetsFeed, StatusFeed
 from streams.cli import budgets as cli
 from streams.errors import SpendError
+from streams.planned import Planned, publish_planned, read_planned, withdraw
 from streams.ports import free_port
 from streams.settings import Settings
 from streams.spend.budget import Budget
@@ -31,6 +32,7 @@ from streams.supervisor import Stack, on_free_ports
 pytestmark = pytest.mark.stack
 
 DOCS = Path(__file__).parents[2] / "docs" / "budgets.md"
+NOTHING = {topics.BUDGETS: 0, topics.PLANNED: 0}  # restored
 ACME = {"name": "Acme monthly", "scope": "customer", "member": "acme", "limit_usd": "100.00"}
 JSON = {"Content-Type": "application/json"}
 
@@ -432,7 +434,7 @@ def test_statuses_are_followed_and_unreadable_ones_are_not_there(conf: Settings)
         feed.close()
 
 
-def test_a_stack_that_starts_again_has_its_budgets(tmp_path: Path) -> None:
+def test_a_stack_that_starts_again_has_its_budgets_and_what_was_planned(tmp_path: Path) -> None:
     conf = on_free_ports(Settings(state_dir=tmp_path, partitions=1))
     with Stack(conf, parts=("broker", "clickhouse", "topics", "migrate")) as stack:
         kept, changed = (create_budget(conf, {**ACME, "name": name}, datetime.now(UTC)) for name in ("Kept", "Changed"))
@@ -447,10 +449,17 @@ def test_a_stack_that_starts_again_has_its_budgets(tmp_path: Path) -> None:
             ("unreadable", "{", 0, 1),
         ]
         client.insert("spend.budgets", rows, column_names=["id", "value", "removed", "version"])
-        assert restore_budgets(stack.settings) == 0  # the topic has held a record
-    with Stack(conf, parts=("broker", "clickhouse", "topics", "migrate", "budgets")) as stack:
+        began = datetime(2026, 11, 27, tzinfo=UTC)
+        activity = Planned(id="job", dimension="workload", member="job", from_=began, until=began + timedelta(days=2))
+        publish_planned(conf, activity)
+        rows = [(name, value, 0, 1) for name, value in (("job", activity.json_bytes().decode()), ("unreadable", "{"))]
+        client.insert("spend.planned", rows, column_names=["id", "value", "removed", "version"])
+        assert restore_topics(stack.settings) == NOTHING  # the topics have held a record
+    with Stack(conf, parts=("broker", "clickhouse", "topics", "migrate", "restore")) as stack:
         found = topic_budgets(stack.settings)
         assert set(found) == {"kept", "changed"}
         assert found["kept"] == kept and found["changed"].limit_picos == 2 * changed.limit_picos
+        assert read_planned(stack.settings) == {"job": activity}
         publish(stack.settings, dict.fromkeys(found))
-        assert restore_budgets(stack.settings) == 0  # what was deleted stays deleted
+        withdraw(stack.settings, ["job"])
+        assert restore_topics(stack.settings) == NOTHING  # what was deleted stays deleted

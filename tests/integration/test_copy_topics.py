@@ -134,6 +134,8 @@ def test_json_records_become_rows_and_an_empty_one_removes_its_key(
         say(producer, topics.BUDGET_STATUS, key, STATUS)
     say(producer, topics.DELIVERIES, f"{ALERT['id']}|pager", {"state": "failed", "attempts": 1, "last_error": "500"})
     say(producer, topics.DELIVERIES, f"{ALERT['id']}|pager", {"state": "delivered", "attempts": 2})
+    say(producer, topics.PLANNED, "workload/backfill/2026-11-27T06:00:00Z", {"member": "backfill"})
+    say(producer, topics.PLANNED, "workload/index/2026-11-27T06:00:00Z", {"member": "index"})
     client = database(conf)
 
     def rows(query: str) -> list[tuple[Any, ...]]:
@@ -147,6 +149,9 @@ def test_json_records_become_rows_and_an_empty_one_removes_its_key(
     assert rows("SELECT key, state, spent_usd, limit_usd, percent, breach_p50 FROM budget_status FINAL LIMIT 1") == [
         ("acme-monthly", "warning", Decimal("81.250000000001"), Decimal(100), Decimal("81.25"), None)
     ]
+    until(lambda: rows("SELECT count() FROM planned FINAL") == [(2,)])
+    say(producer, topics.PLANNED, "workload/backfill/2026-11-27T06:00:00Z", None)
+    until(lambda: rows("SELECT value FROM planned FINAL") == [('{"member": "index"}',)])
     say(producer, topics.BUDGETS, "acme-monthly", None)
     say(producer, topics.BUDGET_STATUS, "acme-monthly", None)
     until(lambda: rows("SELECT id FROM budgets FINAL") == [("global",)])
@@ -259,10 +264,10 @@ def test_a_position_that_is_gone_is_told_and_what_is_left_is_copied(
 
 
 def test_tables_that_are_missing_are_named_with_their_mend(stack: Stack, conf: Settings) -> None:
-    migrate.down(connect(conf), conf, lambda: None)
+    migrate.down(connect(conf), conf, lambda: None, count=4)
     ended = sink(stack)
     assert ended.returncode == 3
-    assert "has no table alerts, budget_status, budgets, deliveries, windows" in ended.stderr
+    assert "has no table alerts, budget_status, budgets, deliveries, planned, windows" in ended.stderr
     assert "spendstream migrate up" in ended.stderr
 
 
