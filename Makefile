@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test browser screenshots lint bench dashboards lock clean
+.PHONY: help setup demo up test browser screenshots lint bench dashboards kafka kafka-jars lock clean
 
 help: ## What one can do
 	@grep -E '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,7 +25,15 @@ demo: setup ## Five weeks of an invented company's traffic through the whole pip
 up: setup ## The stack on this machine until Ctrl-C (TRAFFIC=50: with 50 live sample events a second)
 	$(BIN)/spendstream up $(if $(TRAFFIC),--traffic $(TRAFFIC))
 
-test: setup browser ## All tests
+kafka: setup ## Apache Kafka on 127.0.0.1:9092 until Ctrl-C (BROKERS=3: a cluster); fetched with Java 17 and Maven
+	$(BIN)/python -m deploy.kafka.fetch
+	$(BIN)/spendstream kafka $(if $(BROKERS),--brokers $(BROKERS))
+
+kafka-jars: setup ## Fetch Apache Kafka where Java and Maven can: contract and chaos tests run on it
+	@$(BIN)/python -m deploy.kafka.fetch || \
+		echo "Apache Kafka could not be fetched: its tests run on the embedded broker (a failure in CI)"
+
+test: setup browser kafka-jars ## All tests
 	$(BIN)/python -m pytest
 
 browser: ## Install chromium where it is missing (Debian, as root): tests and screenshots of the preview drive it

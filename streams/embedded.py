@@ -62,7 +62,7 @@ def broker(settings: Settings) -> Server:
         "STORAGE_ENGINE": "memory://tansu/",
         "RUST_LOG": "warn",
     }
-    return Server([str(binary), "broker"], address, lambda: _broker_answers(address), environment)
+    return Server([str(binary), "broker"], address, lambda: broker_answers(address), environment)
 
 
 def database(settings: Settings) -> Server:
@@ -118,17 +118,18 @@ def _local(host: str, port: int | None, setting: str, example: str) -> Address:
     return Address("127.0.0.1" if host == "localhost" else host, port, setting)
 
 
-def _broker_answers(address: Address) -> bool:
+def broker_answers(address: Address) -> bool:
+    """Whether a Kafka broker serves there, and counts itself among the brokers."""
     try:
         socket.create_connection((address.host, address.port), timeout=1).close()
     except OSError:
         return False
     admin = AdminClient({"bootstrap.servers": f"{address.host}:{address.port}", "log_level": 0})
     try:
-        admin.list_topics(timeout=2)
+        brokers = admin.list_topics(timeout=2).brokers.values()
     except KafkaException:
         return False
-    return True
+    return any(each.port == address.port for each in brokers)
 
 
 def _holders(port: int) -> Iterator[str]:

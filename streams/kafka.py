@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams.errors import Halt, Unreachable
 from streams.settings import Settings
@@ -51,6 +51,35 @@ def wait_for_brokers(settings: Settings, seconds: float = 10.0) -> None:
 def admin(settings: Settings) -> AdminClient:
     """An admin client."""
     return AdminClient(client_config(settings))
+
+
+def create_topics(settings: Settings, wanted: list[NewTopic]) -> dict[str, bool]:
+    """Make topics; by name, whether each was missing.
+
+    A Kafka controller acknowledges a topic before its brokers know of it: this returns when the one that answers shows
+    each with a leader for every partition.
+
+    Raises:
+        Unreachable: the broker refuses, or does not come to know them.
+    """
+    client = admin(settings)  # must live until its futures are done
+    made = {}
+    for name, future in client.create_topics(wanted, request_timeout=30).items():
+        try:
+            future.result()
+            made[name] = True
+        except KafkaException as exc:
+            if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise Unreachable(f"topic {name} cannot be made: {exc.args[0].str()}") from exc
+            made[name] = False
+    deadline = time.monotonic() + 30
+    while True:
+        found = client.list_topics(timeout=10).topics
+        if all(name in found and all(p.leader >= 0 for p in found[name].partitions.values()) for name in made):
+            return made
+        if time.monotonic() > deadline:
+            raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers} does not show the topics it has made")
+        time.sleep(0.1)
 
 
 def topic_ids(settings: Settings, *names: str) -> dict[str, str]:

@@ -22,6 +22,16 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SPEND_", extra="ignore")
 
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port, comma separated.")
+    broker: str = Field(
+        "embedded",
+        pattern="^(embedded|kafka)$",
+        description="Broker that `up` starts: embedded (in memory) or kafka (Apache Kafka, which keeps its log).",
+    )
+    kafka_libs: Path = Field(
+        Path.home() / ".cache" / "spendstream" / "kafka-4.2.2",
+        description="Apache Kafka's jars for SPEND_BROKER=kafka: `make kafka` fetches them, or the libs folder of a "
+        "Kafka that is there.",
+    )
     schema_registry_url: str | None = Field(
         None, description="Confluent Schema Registry. Without one, Avro single-object encoding is written and read."
     )
@@ -36,7 +46,9 @@ class Settings(BaseSettings):
     rollup_retention_days: int = Field(3650, ge=1, description="Days that rollups are kept in ClickHouse.")
 
     partitions: int = Field(4, ge=1, le=1024, description="Partitions of spend.usage and spend.priced.")
-    replication: int = Field(1, ge=1, le=9, description="Replication factor of the topics.")
+    replication: int = Field(
+        1, ge=1, le=9, description="Replication factor of the topics; all replicas but one acknowledge a write."
+    )
     block_seconds: float = Field(0.5, ge=0.0, le=60, description="How long a batch may wait for more events.")
     block_events: int = Field(50_000, ge=1, le=500_000, description="Most events in a batch, and in its block.")
     session_timeout_seconds: float = Field(6.0, ge=1, description="Kafka consumer session timeout.")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from streams import child, embedded
+from streams import apache_kafka, child, embedded
 from streams.embedded import Address, Server
 from streams.errors import SpendError
 from streams.ports import free_port
@@ -70,6 +70,7 @@ class Stack:
         self._tell = tell
         self._running: dict[str, _Running] = {}
         self._spawner = child.Spawner()
+        self._kafka: apache_kafka.Cluster | None = None
 
     @property
     def env(self) -> dict[str, str]:
@@ -80,9 +81,10 @@ class Stack:
         # Three waves: servers, steps that need them, processes that need those. Within one, all come up side by side.
         waves: tuple[list[str], ...] = ([], [], [])
         restores = [RESTORES[name] for name in self._parts if name in RESTORES]
-        for name in self._parts:
+        brokers = apache_kafka.names(self.settings) if self.settings.broker == "kafka" else ["broker"]
+        for name in [each for part in self._parts for each in (brokers if part == "broker" else [part])]:
             if name not in RESTORES:
-                waves[0 if name in SERVERS else 1 if name in STEPS else 2].append(name)
+                waves[0 if name in (*SERVERS, *brokers) else 1 if name in STEPS else 2].append(name)
         try:
             servers = {name: self._server(name) for name in (*waves[0], *waves[2])}
             for server in servers.values():
@@ -191,6 +193,9 @@ class Stack:
         self._spawner.close()
 
     def _server(self, name: str) -> Server:
+        if self.settings.broker == "kafka" and name in apache_kafka.names(self.settings):
+            self._kafka = self._kafka or apache_kafka.Cluster(self.settings)
+            return self._kafka.server(name)
         if name == "broker":
             return embedded.broker(self.settings)
         if name == "clickhouse":

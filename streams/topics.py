@@ -70,3 +70,11 @@ TOPICS: tuple[Topic, ...] = (
     Topic(DELIVERIES, "what became of each alert on each channel, as JSON", 1, _COMPACTED),
     Topic(PLANNED, "planned activity: members whose anomalies are expected, as JSON", 1, _COMPACTED),
 )
+
+
+def acknowledging(replication: int) -> int:
+    """The replicas that a write must have reached before it is acknowledged (min.insync.replicas): all but one.
+
+    With three or more, an acknowledged record outlives the loss of a broker, and a lost broker stops no writer.
+    """
+    return max(1, replication - 1)

@@ -36,6 +36,7 @@ COMMANDS = (
     "migrate",
     "repair",
     "priced",
+    "kafka",
 )
 
 

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.errors import SpendError, Unreachable
-from streams.kafka import admin, wait_for_brokers
+from streams.kafka import admin, create_topics, wait_for_brokers
 from streams.settings import settings
-from streams.topics import PRICED, TOPICS, USAGE
+from streams.topics import PRICED, TOPICS, USAGE, acknowledging
 
 app = typer.Typer(help="Kafka topics of the pipeline.", no_args_is_help=True)
 
@@ -22,17 +22,13 @@ def create() -> None:
     """Make the topics that are missing, as `show` lists them. Existing topics are left as they are."""
     conf = settings()
     wait_for_brokers(conf)
-    client = admin(conf)
-    wanted = [NewTopic(t.name, t.partitions or conf.partitions, conf.replication, config=t.config) for t in TOPICS]
-    for name, future in client.create_topics(wanted, request_timeout=30).items():
-        try:
-            future.result()
-            print(f"{name}: made")
-        except KafkaException as exc:
-            if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise Unreachable(f"topic {name} cannot be made: {exc.args[0].str()}") from exc
-            print(f"{name}: is there")
-    found = client.list_topics(timeout=10).topics
+    durable = {"min.insync.replicas": str(acknowledging(conf.replication))}
+    wanted = [
+        NewTopic(t.name, t.partitions or conf.partitions, conf.replication, config=t.config | durable) for t in TOPICS
+    ]
+    for name, missing in create_topics(conf, wanted).items():
+        print(f"{name}: {'made' if missing else 'is there'}")
+    found = admin(conf).list_topics(timeout=10).topics
     usage, priced = (len(found[name].partitions) for name in (USAGE, PRICED))
     if usage != priced:
         raise SpendError(f"{USAGE} has {usage} partitions and {PRICED} {priced}: they must be as many")

@@ -31,6 +31,7 @@ def command(
     and a preview of the dashboards, whose address is the last line.
 
     The broker is in memory: it starts empty each time. What was priced is kept in ClickHouse, under SPEND_STATE_DIR.
+    With SPEND_BROKER=kafka the broker is Apache Kafka and keeps its log there, too.
     """
     # Errors are for stderr; so is progress, so that nothing mixes with what a command prints.
     console = Console(stderr=True)

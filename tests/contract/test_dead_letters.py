@@ -36,6 +36,7 @@ from streams.spend.rates import default_table
 from streams.supervisor import Stack, on_free_ports
 
 REPOSITORY = Path(__file__).parents[2]
+BROKERS = ("kafka", "embedded")
 KEY = b"sixteen bytes or more"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -133,9 +134,9 @@ def test_users_are_hashed_with_a_key() -> None:
 
 
 @pytest.fixture(scope="module")
-def conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def conf(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[Settings]:
     folder: Path = tmp_path_factory.mktemp("broker")
-    with Stack(on_free_ports(Settings(state_dir=folder)), parts=("broker", "topics")) as stack:
+    with Stack(on_free_ports(Settings(state_dir=folder, broker=broker)), parts=("broker", "topics")) as stack:
         yield stack.settings
 
 

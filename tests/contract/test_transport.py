@@ -20,11 +20,12 @@ from faust.transport.consumer import Consumer, Fetcher
 from faust.transport.drivers import aiokafka as driver
 
 from streams import transport
-from streams.kafka import admin, client_config
+from streams.kafka import client_config, create_topics
 from streams.ports import free_port
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 
+BROKERS = ("kafka", "embedded")
 CHILD = Path(__file__).parent / "batch_worker.py"
 
 
@@ -102,8 +103,7 @@ class Bench:
 
     def create(self, topic: str, partitions: int) -> None:
         self.topic = topic
-        client = admin(self.stack.settings)  # must live until its futures are done
-        client.create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
+        create_topics(self.stack.settings, [NewTopic(topic, partitions, 1)])
 
     def start(self, name: str, *, wait: bool = True, **options: object) -> None:
         """Start a worker; with `wait`, returns when it has partitions."""
@@ -160,8 +160,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    settings = on_free_ports(Settings(state_dir=tmp_path / "state", session_timeout_seconds=2))
+def bench(tmp_path: Path, broker: str) -> Iterator[Bench]:
+    settings = on_free_ports(Settings(state_dir=tmp_path / "state", broker=broker, session_timeout_seconds=2))
     folder = tmp_path / "positions"
     folder.mkdir()
     with Stack(settings, parts=("broker",)) as stack:

@@ -1,13 +1,13 @@
-"""The windows' saved state on the embedded broker: a save that dies at any record, paused owners, other logs."""
+"""The windows' saved state on a broker: a save that dies at any record, paused owners, other logs."""
 
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from streams import topics
-from streams.kafka import reader
+from streams.kafka import create_topics, reader
 from streams.publishing import OrderedProducer
 from streams.settings import Settings
 from streams.spend.merging import Merging
@@ -15,6 +15,7 @@ from streams.supervisor import Stack, on_free_ports
 from streams.windows_log import WindowsLog
 from tests.unit.test_merging import merging, run, same, traffic
 
+BROKERS = ("kafka", "embedded")
 pytestmark = pytest.mark.stack
 
 LOG = traffic(1, minutes=200)
@@ -70,12 +71,10 @@ class Owner:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    made = on_free_ports(Settings(state_dir=tmp_path_factory.mktemp("broker")))
+def settings(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[Settings]:
+    made = on_free_ports(Settings(state_dir=tmp_path_factory.mktemp("broker"), broker=broker))
     with Stack(made, parts=("broker",)):
-        client = AdminClient({"bootstrap.servers": made.kafka_bootstrap_servers})
-        topic = NewTopic(topics.STATE, 1, config={"cleanup.policy": "compact"})
-        client.create_topics([topic])[topics.STATE].result(10)
+        create_topics(made, [NewTopic(topics.STATE, 1, config={"cleanup.policy": "compact"})])
         yield made
 
 

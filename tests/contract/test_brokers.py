@@ -1,5 +1,6 @@
-"""What the pipeline relies on in the embedded broker: topic ids, headers, large blocks, groups, explicit offsets."""
+"""What the pipeline relies on in a broker: topic ids, headers, large blocks, groups, explicit offsets."""
 
+import shutil
 import time
 from collections.abc import Iterator
 
@@ -7,16 +8,18 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from streams.kafka import watermarks
+from streams import apache_kafka
+from streams.kafka import create_topics, watermarks
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 
+BROKERS = ("kafka", "embedded")
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    settings = on_free_ports(Settings(state_dir=tmp_path_factory.mktemp("broker")))
+def stack(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[Stack]:
+    settings = on_free_ports(Settings(state_dir=tmp_path_factory.mktemp("broker"), broker=broker))
     with Stack(settings, parts=("broker",)) as running:
         yield running
 
@@ -25,9 +28,9 @@ def admin(stack: Stack) -> AdminClient:
     return AdminClient({"bootstrap.servers": stack.settings.kafka_bootstrap_servers, "log_level": 0})
 
 
-def make_topic(stack: Stack, name: str, partitions: int = 1) -> str:
-    client = admin(stack)  # must live as long as its futures
-    client.create_topics([NewTopic(name, partitions)])[name].result(10)
+def make_topic(stack: Stack, name: str, partitions: int = 1, **config: str) -> str:
+    topic = NewTopic(name, partitions, config={key.replace("_", "."): value for key, value in config.items()})
+    create_topics(stack.settings, [topic])
     return topic_id(stack, name)
 
 
@@ -78,7 +81,7 @@ def test_a_topic_keeps_its_id_and_each_topic_has_another(stack: Stack) -> None:
 
 
 def test_a_block_of_six_megabytes_comes_back_with_its_headers(stack: Stack) -> None:
-    make_topic(stack, "blocks", 2)
+    make_topic(stack, "blocks", 2, max_message_bytes=str(16 << 20))
     value = bytes(range(256)) * (6 << 12)
     headers = [("log_id", b"abc"), ("first", b"0"), ("last", b"49999"), ("empty", b"")]
     sending = producer(stack)
@@ -111,7 +114,7 @@ def test_offsets_count_up_without_a_gap_and_are_read_from_any_of_them(stack: Sta
 
 
 def test_an_offset_beyond_the_end_never_yields_a_message_of_another_offset(stack: Stack) -> None:
-    # Kafka says "out of range"; this broker says nothing at all, so readers compare with the watermarks themselves.
+    # Kafka says "out of range"; the embedded broker says nothing: readers compare with the watermarks.
     make_topic(stack, "short")
     sending = producer(stack)
     sending.produce("short", b"x")
@@ -142,12 +145,13 @@ def test_a_group_goes_on_where_it_committed(stack: Stack) -> None:
     second.close()
 
 
-def test_a_broker_that_starts_again_is_empty_and_its_topics_have_new_ids(stack: Stack) -> None:
+def test_a_broker_that_starts_again_without_its_files_is_empty_and_its_topics_have_new_ids(stack: Stack) -> None:
     before = make_topic(stack, "again")
     sending = producer(stack)
     sending.produce("again", b"x")
     assert sending.flush(20) == 0
     stack.kill("broker")
+    shutil.rmtree(apache_kafka.folder(stack.settings, "broker"), ignore_errors=True)  # the embedded one has none
     stack.start("broker")
     assert "again" not in admin(stack).list_topics(timeout=10).topics
     assert make_topic(stack, "again") != before
