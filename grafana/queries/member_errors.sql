@@ -11,4 +11,5 @@ FROM
 ) AS member
 WHERE $__timeFilter(member.time)
 GROUP BY time
+HAVING sum(calls) > 0
 ORDER BY time

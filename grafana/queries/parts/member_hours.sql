@@ -7,7 +7,7 @@ bearing AS
     SELECT addWeeks(hour, week) AS later, week, sum(cost) AS cost, min(called) AS called
     FROM
     (
-        SELECT toStartOfHour(time, zone) AS hour, sum(quarters.cost) AS cost, toNullable(hour) AS called,
+        SELECT toStartOfHour(time, zone) AS hour, sum(quarters.cost) AS cost, if(sum(calls) > 0, hour, NULL) AS called,
                [0, 1, 2, 3, 4] AS weeks
         FROM
         (
@@ -36,7 +36,7 @@ hours AS
         if(weeks = 0, NULL, (sorted[intDiv(size + 1, 2)] + sorted[intDiv(size + 2, 2)]) / 2) AS usual
     FROM
     (
-        SELECT later, sumIf(cost, week = 0) AS spent, groupArrayIf(cost, week > 0) AS costs,
+        SELECT later, sumIf(cost, week = 0) AS spent, groupArrayIf(cost, week > 0 AND called IS NOT NULL) AS costs,
                min(min(called)) OVER () AS first_call
         FROM bearing
         GROUP BY later
