@@ -20,6 +20,7 @@ from streams.settings import Settings
 
 Answer = list[dict[str, Any]]
 
+POINTS = 1_000  # width of every panel
 _KEPT = {"raw_retention_days": 20_000, "rollup_retention_days": 20_000}  # whatever the clock says when tests run
 
 
@@ -68,7 +69,7 @@ class Page:
         return self.ask_panel(stable_id(name), start, end, **chosen)
 
     def ask_panel(self, panel_id: int, start: datetime, end: datetime, **chosen: str | list[str]) -> Answer:
-        return self._rows(resolve(self.board, panel_id, "A", span(start, end), self._all(chosen), max_data_points=1000))
+        return self._rows(resolve(self.board, panel_id, "A", span(start, end), self._all(chosen), max_data_points=POINTS))
 
     def options(self, variable: str, start: datetime, end: datetime, **chosen: str | list[str]) -> list[Any]:
         """What a variable's query lists."""
