@@ -97,12 +97,13 @@ def inserted() -> None:
 
 
 def insert_sent() -> None:
-    """A few milliseconds after an insert began."""
+    """A few milliseconds after the insert of a block began; reports of health are inserted before."""
     insert = HttpClient.raw_insert
 
-    def wrapped(self: HttpClient, *args: Any, **kwargs: Any) -> Any:
-        threading.Timer(0.005, die).start()
-        return insert(self, *args, **kwargs)
+    def wrapped(self: HttpClient, table: str, *args: Any, **kwargs: Any) -> Any:
+        if table == "usage":
+            threading.Timer(0.005, die).start()
+        return insert(self, table, *args, **kwargs)
 
     HttpClient.raw_insert = wrapped  # type: ignore[method-assign]
 
