@@ -1,6 +1,5 @@
 """`spendstream kafka`"""
 
-import signal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from streams.apache_kafka import version
 from streams.settings import settings
+from streams.signals import stop_in_order
 from streams.supervisor import Stack
 
 
@@ -23,13 +23,14 @@ def command(
     console = Console(stderr=True)
     host, _, port = settings().kafka_bootstrap_servers.partition(",")[0].rpartition(":")
     addresses = ",".join(f"{host}:{int(port) + number}" for number in range(brokers))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop_in_order()
     try:
         with TemporaryDirectory(prefix="spendstream-kafka-") as folder:
             wanted = {"broker": "kafka", "kafka_bootstrap_servers": addresses, "state_dir": Path(folder)}
             with Stack(settings().model_copy(update=wanted), parts=("broker",)) as stack:
                 console.print(f"Apache Kafka {version(stack.settings)} is up. Ctrl-C stops it. For other commands:")
-                console.print(f"export SPEND_KAFKA_BOOTSTRAP_SERVERS={addresses} SPEND_REPLICATION={min(3, brokers)}")
+                setting = f"SPEND_KAFKA_BOOTSTRAP_SERVERS={addresses} SPEND_REPLICATION={min(3, brokers)}"
+                console.print(f"export {setting}", soft_wrap=True, highlight=False)
                 stack.wait()
     except KeyboardInterrupt:
         console.print("stopped")

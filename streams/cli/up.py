@@ -1,9 +1,7 @@
 """`spendstream up`"""
 
-import signal
 import sys
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -16,6 +14,7 @@ from streams.errors import SpendError
 from streams.rates_feed import rates_in_force
 from streams.sample.budgets import live_budget
 from streams.settings import Settings, settings
+from streams.signals import stop_in_order
 from streams.spend.budget import Budget
 from streams.supervisor import EVERYTHING, PREVIEW, RELAY, Stack
 
@@ -37,15 +36,7 @@ def command(
     console = Console(stderr=True)
     if incident and not traffic:
         raise SpendError("--incident needs --traffic, such as --traffic 50")
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        # The first signal begins an orderly stop, which no further one may cut short.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    stop_in_order()
     try:
         own = settings()
         parts = (*EVERYTHING, PREVIEW) if own.relay_file is None else (*EVERYTHING, PREVIEW, RELAY)
