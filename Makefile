@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test browser screenshots lint bench dashboards kafka kafka-jars lock clean
@@ -33,8 +34,8 @@ kafka-jars: setup ## Fetch Apache Kafka where Java and Maven can: contract and c
 	@$(BIN)/python -m deploy.kafka.fetch || \
 		echo "Apache Kafka could not be fetched: its tests run on the embedded broker (a failure in CI)"
 
-test: setup browser kafka-jars ## All tests
-	$(BIN)/python -m pytest
+test: setup browser kafka-jars ## All tests, two files at a time (JOBS=1: one)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 browser: ## Install chromium where it is missing (Debian, as root): tests and screenshots of the preview drive it
 	@command -v chromium >/dev/null || { apt-get update -qq && \
