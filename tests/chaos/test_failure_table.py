@@ -1,7 +1,7 @@
 """Every row of the failure table in docs/reliability.md, brought about on real processes; then the audit.
 
 Rows 1 to 9 are one scene: five workers and four sinks die or stop side by side, each at a step of its own, and one
-worker and one sink go on behind them. Meanwhile rows 10 to 18 follow each other on a second stack.
+worker and one sink go on behind them. Meanwhile rows 10 to 19 follow each other on a second stack.
 """
 
 import json
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 from traffic import (
     HERE,
     Traffic,
@@ -42,7 +43,7 @@ from traffic import (
 from clickhouse.client import connect
 from clickhouse.insert_settings import TOKEN_WINDOW
 from clickhouse.progress import Progress, write_progress
-from streams import topics
+from streams import apache_kafka, topics
 from streams.blocks import Header
 from streams.dead_letters import DeadLetter
 from streams.embedded import answers
@@ -83,11 +84,11 @@ class Scene:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def playing(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[Scene]]:
-    """Rows 1 to 9 are played while rows 10 to 18 are tested: most of both is waiting. One stack starts at a time."""
+def playing(stack: Stack, tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[Future[Scene]]:
+    """Rows 1 to 9 are played while rows 10 to 19 are tested: most of both is waiting. One stack starts at a time."""
     folder = tmp_path_factory.mktemp("rows-1-9")
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(play, folder)
+        yield pool.submit(play, folder, broker)
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +96,9 @@ def scene(playing: Future[Scene]) -> Scene:
     return playing.result()
 
 
-def play(folder: Path) -> Scene:
+def play(folder: Path, broker: str) -> Scene:
     """Let workers and sinks die and stop, each at its step, and see what is left."""
-    settings = chaos_settings(folder, partitions=5)
+    settings = chaos_settings(folder, partitions=5, broker=broker)
     with Stack(settings, parts=(*SERVERS, *STEPS)) as stack:
         traffic = Traffic(settings)
         processes = [*DYING_WORKERS, STOPPING_WORKER, *DYING_SINKS, *STOPPING_SINKS]
@@ -160,8 +161,9 @@ def repeats(blocks: list[Header]) -> list[Header]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(chaos_settings(tmp_path_factory.mktemp("rows-10-18"), partitions=2, block_events=500)) as running:
+def stack(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("rows-10-19")
+    with Stack(chaos_settings(folder, broker=broker, partitions=2, block_events=500)) as running:
         yield running
 
 
@@ -229,7 +231,7 @@ def killed_when_a_part_appears(stack: Stack) -> threading.Thread:
 
 
 class TestClickHouseAndTheRest:
-    """Rows 10 to 18, one after the other."""
+    """Rows 10 to 19, one after the other."""
 
     def test_row_10_clickhouse_dies_between_the_raw_rows_and_the_rollups(self, stack: Stack, traffic: Traffic) -> None:
         for _ in range(4):
@@ -289,6 +291,23 @@ class TestClickHouseAndTheRest:
         stack.start("clickhouse")
         assert_exact(audit(stack), traffic)
         assert stack.pid("sink") == sink and state(stack, "sink") != "Z"
+
+    def test_row_19_broker_that_keeps_its_log_is_killed_and_comes_back(
+        self, stack: Stack, traffic: Traffic, broker: str
+    ) -> None:
+        if broker == "embedded":
+            pytest.skip("the embedded broker keeps nothing: row 13")
+        before = {name: stack.pid(name) for name in ("worker", "windows", "sink")}
+        for _ in range(2):
+            publishing = threading.Thread(target=traffic.publish, kwargs={"events": 1000, "again": 50, "poison": 3})
+            publishing.start()
+            time.sleep(0.1)
+            stack.kill("broker")
+            stack.start("broker")
+            publishing.join()
+            assert_exact(audit(stack), traffic)
+        assert {name: stack.pid(name) for name in before} == before
+        stack.check()
 
     def test_row_14_producer_dies_and_sends_everything_again(
         self, stack: Stack, traffic: Traffic, tmp_path: Path
@@ -356,17 +375,23 @@ class TestClickHouseAndTheRest:
         begin(stack, "worker", "worker", SPEND_POISON_SHARE=1)
         assert_exact(audit(stack), traffic)
 
-    def test_row_18_events_expire_before_a_worker_has_priced_them(self, stack: Stack, traffic: Traffic) -> None:
+    def test_row_18_events_expire_before_a_worker_has_priced_them(
+        self, stack: Stack, traffic: Traffic, broker: str
+    ) -> None:
         stack.kill("worker")
         traffic.publish(events=400)
         first = marks(stack)[0] + 1
-        expired = f"0:{first + 50}"  # the dead letters of the row before are remembered, hence SPEND_POISON_SHARE
-        child = str(HERE / "expired.py")
-        spawn(stack, "worker", child, expired, "worker", SPEND_POISON_SHARE=1)
+        # the embedded broker never expires a record; row 17 is remembered, hence SPEND_POISON_SHARE
+        as_expired = (str(HERE / "expired.py"), f"0:{first + 50}") if broker == "embedded" else ("-m", "streams.cli")
+        if broker == "kafka":
+            client = admin(stack.settings)  # must live until its futures are done
+            [deleted] = client.delete_records([TopicPartition(topics.USAGE, 0, first + 50)]).values()
+            assert deleted.result(10).low_watermark == first + 50
+        spawn(stack, "worker", *as_expired, "worker", SPEND_POISON_SHARE=1)
         assert f"offsets {first} to {first + 49} expired unpriced" in await_end(stack, "worker")
-        spawn(stack, "worker", child, expired, "worker", "--accept-gap", SPEND_POISON_SHARE=1)
+        spawn(stack, "worker", *as_expired, "worker", "--accept-gap", SPEND_POISON_SHARE=1)
         until(lambda: decided(stack), "the worker to go on behind the gap")
-        report = audit(stack, child, expired)
+        report = audit(stack, *as_expired)
         assert_exact(report)
         assert report["partitions"][0]["start"] == first + 50
         assert [h.first for h in headers(stack.settings, 0) if h.first <= first + 49 <= h.last] == [first]
@@ -378,10 +403,12 @@ class TestClickHouseAndTheRest:
                 b=first + 49,
             ) == [(0,)]
 
-    def test_row_13_embedded_broker_dies_with_everything_in_it(self, stack: Stack) -> None:
+    def test_row_13_broker_dies_with_everything_in_it(self, stack: Stack) -> None:
         with database(stack.settings) as query:
             old = query("SELECT log_id, count(), sum(cost_total) FROM usage GROUP BY log_id")
             stack.kill("broker")
+            files = apache_kafka.folder(stack.settings, "broker")
+            shutil.rmtree(files, ignore_errors=True)  # the embedded one has none
             time.sleep(1.0)
             for name in ("worker", "windows", "sink"):
                 assert state(stack, name) != "Z", said(stack, name)

@@ -50,15 +50,15 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    yield play(tmp_path_factory.mktemp("windows"))
+def scene(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[Scene]:
+    yield play(tmp_path_factory.mktemp("windows"), broker)
 
 
-def play(folder: Path) -> Scene:
+def play(folder: Path, broker: str) -> Scene:
     """Let workers die and stop, each at its step, and see what is left."""
     wanted = {"partitions": PARTITIONS, "session_timeout_seconds": 2, "block_seconds": 0.2, "alerts_per_hour": 1000}
     wanted |= {"stall_seconds": 600}  # who is paused for longer than this ends when he wakes up
-    conf = on_free_ports(Settings(state_dir=folder, **wanted))
+    conf = on_free_ports(Settings(state_dir=folder, broker=broker, **wanted))
     with Stack(conf, parts=(*SERVERS, *STEPS, "worker", "sink")) as stack:
         budgets.publish(conf, BUDGETS)
         traffic = Traffic(conf, seed=3, records=6_000, running_away=True)
