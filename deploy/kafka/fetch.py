@@ -6,6 +6,7 @@ For `make kafka` and the tests. It needs Java 17 or newer, Maven and a way to Ma
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from streams.errors import SpendError
 from streams.settings import Settings, settings
 from streams.supervisor import Stack, on_free_ports
 
+_NEEDS = "Apache Kafka needs Java 17 or newer, and Maven to fetch it"
 POM = Path(__file__).parent / "pom.xml"
 
 
@@ -34,7 +36,10 @@ def fetch(own: Settings) -> None:
 def _jars(libs: Path) -> None:
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
-            raise SpendError(f"{program} is not installed: Apache Kafka needs Java 17 or newer, and Maven to fetch it")
+            raise SpendError(f"{program} is not installed: {_NEEDS}")
+    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    if (found := re.search(r'version "(\d+)', java)) is None or int(found[1]) < 17:
+        raise SpendError(f"this Java is too old, {java.strip()[:80]!r}: {_NEEDS}")
     libs.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=libs.parent) as made:
         command = ["mvn", "--batch-mode", "--quiet", "--file", str(POM), "dependency:copy-dependencies"]
