@@ -111,14 +111,6 @@ def read(settings: Settings, start: int | None = None) -> Iterator[Published]:
         consumer.close()
 
 
-def published(settings: Settings) -> dict[str, int]:
-    """The id of every alert on the topic, with its (first) offset: what must not be raised again. Raises as `read`."""
-    ids: dict[str, int] = {}
-    for each in read(settings):
-        ids.setdefault(each.alert.id, each.offset)
-    return ids
-
-
 def tail(settings: Settings, start: int, stopped: threading.Event) -> Iterator[Published]:
     """The alerts from an offset on, as they come, until `stopped` is set.
 

@@ -46,11 +46,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Merged:
-    """What messages changed: windows by level (whole), incidents, and the watermark before and after, in seconds."""
+    """What messages changed: windows by level (whole), incidents, and the watermark after them, in seconds."""
 
     touched: Mapping[str, pl.DataFrame]
     found: tuple[Found, ...]
-    before: int
     watermark: int
 
 
@@ -74,7 +73,6 @@ class Merging:
 
     def apply(self, messages: Iterable[Message]) -> Merged:
         """Apply messages, each beyond the last."""
-        before = self.watermark
         rows: dict[frozenset[Place], list[tuple[pl.DataFrame, int]]] = {}
         found: list[Found] = []
         for message in messages:
@@ -100,7 +98,7 @@ class Merging:
             level: pl.concat([windows[level] for windows in changed]).unique(KEY, keep="last") if changed else _NONE
             for level in LEVELS
         }
-        return Merged(touched, tuple(found), before, self.watermark)
+        return Merged(touched, tuple(found), self.watermark)
 
     def blocks_of(self, place: Place) -> dict[int, int]:
         """The last block of each source partition that is in a chunk or closing."""

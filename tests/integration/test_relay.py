@@ -161,7 +161,7 @@ def test_a_program_gets_the_signed_document_and_people_get_title_and_text(relay:
 def test_the_record_is_bound_to_kafka_after_cloudevents(relay: Relay) -> None:
     made = unpriced(relay, 0)
     relay.publish(made)
-    offset = alerts.published(relay.stack.settings)[made.id]
+    [offset] = [each.offset for each in alerts.read(relay.stack.settings) if each.alert.id == made.id]
     consumer = reader(relay.stack.settings)
     consumer.assign([TopicPartition("spend.alerts", 0, offset)])
     message = consumer.poll(10)
