@@ -25,9 +25,7 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The budget's id, as `spendstream budgets list` shows it.")]
-Thresholds = Annotated[
-    list[int] | None, typer.Option("--threshold", help="Percent of the limit at which to warn; repeatable.")
-]
+_WARN_AT = "Percent of the limit at which to warn; repeatable."
 _PERIODS = "day, week, month, quarter or year, in SPEND_TIMEZONE."
 _COLOURS = {"ok": "green", "warning": "yellow", "exceeded": "red"}
 _WIDTH = 16  # of a progress bar
@@ -43,16 +41,17 @@ def create(
         str, typer.Option(help=f"Whose spend; a tag as key=value; {EACH} for each member on its own.")
     ] = "",
     period: Annotated[str, typer.Option(help=_PERIODS)] = "month",
-    threshold: Thresholds = None,
+    threshold: Annotated[list[int], typer.Option(help=_WARN_AT)] = [80],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
     """Create a budget; it counts what the present period has spent already."""
-    said: dict[str, Any] = {
+    if member and scope == GLOBAL:
+        raise SpendError(f"member: {member!r} of what? Add --scope, such as --scope customer")
+    said = {
         "name": name, "scope": scope, "member": member, "period": period, "limit_usd": limit,
-        "thresholds": sorted(threshold) if threshold else None,
+        "thresholds": sorted(threshold),
     }  # fmt: skip
-    given = {field: value for field, value in said.items() if value is not None}
-    budget = create_budget(settings(), given, datetime.now(UTC))
+    budget = create_budget(settings(), said, datetime.now(UTC))
     _told(budget, "created; workers use it within a second", as_json)
 
 
@@ -119,7 +118,7 @@ def change(
     name: Annotated[str | None, typer.Option(help="Another name; the id stays.")] = None,
     limit: Annotated[str | None, typer.Option(help="US dollars a period.")] = None,
     period: Annotated[str | None, typer.Option(help=_PERIODS)] = None,
-    threshold: Thresholds = None,
+    threshold: Annotated[list[int] | None, typer.Option(help=_WARN_AT)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a budget. What it is about stays: for another scope or member create another budget."""

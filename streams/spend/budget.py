@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator
 from pydantic_core.core_schema import ValidationInfo
@@ -88,6 +88,13 @@ class Terms(BaseModel):
         if scope not in DIMENSIONS:
             raise ValueError(f"{scope!r} is not a scope; the scopes are {', '.join(DIMENSIONS)}")
         return scope
+
+    @field_validator("period", mode="before")
+    @classmethod
+    def _known_period(cls, period: Any) -> Any:
+        if period not in (kinds := get_args(PeriodKind)):
+            raise ValueError(f"{period!r} is not a period; the periods are {', '.join(kinds)}")
+        return period
 
     @field_validator("member")
     @classmethod

@@ -57,7 +57,7 @@ def test_a_document_read_again_is_the_same_budget():
         ({"scope": "global"}, "member", "has no members"),
         ({"scope": "tag"}, "member", "'acme' is not a tag such as env=prod"),
         ({"scope": "tag", "member": "=x"}, "member", "not a tag"),
-        ({"period": "hour"}, "period", "'day', 'week', 'month'"),
+        ({"period": "hour"}, "period", "the periods are day, week, month"),
         ({"limit_usd": "-1"}, "limit_usd", "above 0"),
         ({"limit_usd": 0}, "limit_usd", "above 0"),
         ({"limit_usd": "0.00"}, "limit_usd", "above 0"),
