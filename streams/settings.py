@@ -147,7 +147,7 @@ class Settings(BaseSettings):
         try:
             ZoneInfo(name)
         except (KeyError, ValueError, OSError) as exc:
-            raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Zurich") from exc
+            raise ValueError("it must be an IANA time zone such as Europe/Zurich") from exc
         return name
 
 
