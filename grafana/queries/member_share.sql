@@ -7,23 +7,23 @@ SELECT
     1 - sumIf(cost, part = 'attributed') / nullIf(sumIf(cost, part = 'all'), 0) AS "Unattributed"
 FROM
 (
-    SELECT 'member' AS part, cost, calls
+    SELECT 'member' AS part, sum(member.cost) AS cost, sum(member.calls) AS calls
     FROM
     (
         -- include member_15m
-    )
-    WHERE $__timeFilter(time)
+    ) AS member
+    WHERE $__timeFilter(member.time)
     UNION ALL
-    SELECT 'all', cost_total, calls FROM usage_15m WHERE $__timeFilter(time)
+    SELECT 'all', sum(cost_total), sum(usage_15m.calls) FROM usage_15m WHERE $__timeFilter(time)
     UNION ALL
-    SELECT 'attributed', cost_total, calls
+    SELECT 'attributed', sum(cost_total), sum(usage_15m.calls)
     FROM usage_15m
     WHERE $__timeFilter(time) AND (the_dimension = 'global' OR
         -- include member_name_15m
         != '')
     UNION ALL
-    SELECT 'attributed', cost_total, calls
+    SELECT 'attributed', sum(cost_total), sum(members_15m.calls)
     FROM members_15m
     WHERE $__timeFilter(time) AND dimension = the_dimension AND member != ''
 )
-HAVING countIf(part = 'all') > 0
+HAVING sumIf(calls, part = 'all') > 0

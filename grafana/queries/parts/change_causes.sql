@@ -3,6 +3,27 @@
 -- units, and whole picodollars are rounded from it as they are from the exact fraction.
 toInt256('1000000000000000000000000') AS one,
 toInt256('1000000000000') AS dollar,
+summed_rows AS
+(
+    -- Few rows before any is taken twice: the stretches may overlap.
+    SELECT
+        provider, model, service_tier,
+        quarter >= before_start AND quarter < before_end AS in_before,
+        quarter >= this_start AND quarter < this_end AS in_this,
+        sum(calls) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+        sum(cache_read_input_tokens) AS cache_read_input_tokens,
+        sum(cache_creation_input_tokens) AS cache_creation_input_tokens,
+        sum(audio_input_tokens) AS audio_input_tokens, sum(audio_output_tokens) AS audio_output_tokens,
+        sum(image_input_tokens) AS image_input_tokens, sum(image_output_tokens) AS image_output_tokens,
+        sum(cost_input) AS cost_input, sum(cost_cache_read) AS cost_cache_read,
+        sum(cost_cache_write) AS cost_cache_write, sum(cost_output) AS cost_output, sum(cost_audio) AS cost_audio,
+        sum(cost_image) AS cost_image, sum(cost_quantities) AS cost_quantities
+    FROM
+    (
+        -- include change_rows
+    )
+    GROUP BY provider, model, service_tier, in_before, in_this
+),
 usages AS
 (
     -- What a model used on a tier, by kind of unit: its amount and its cost. Kinds 1 to 3 are the prompt's.
@@ -22,13 +43,9 @@ usages AS
          0] AS amounts,
         [sum(cost_input), sum(cost_cache_read), sum(cost_cache_write), sum(cost_output), sum(cost_audio),
          sum(cost_image), sum(cost_quantities)] AS costs
-    FROM
-    (
-        -- include change_rows
-    )
+    FROM summed_rows
     ARRAY JOIN ['before', 'this'] AS stretch
-    WHERE quarter >= if(stretch = 'this', this_start, before_start)
-      AND quarter < if(stretch = 'this', this_end, before_end)
+    WHERE if(stretch = 'this', in_this, in_before)
     GROUP BY provider, model, tier, is_this
 ),
 sums AS
