@@ -99,10 +99,10 @@ def _hours(asked: Asked) -> list[tuple[datetime, Decimal, Decimal | None]]:
         spent[clock_hour(call.quarter)] += cost([call])
     if not spent:
         return []
-    found = []
+    since, found = min(spent), []
     for hour in sorted({clock_hour(first + n * HOUR) for n in range((asked.end - first) // HOUR + 1)}):
         before = [_later(hour, -week, asked.zone) for week in (1, 2, 3, 4)]
-        known = [spent.get(at, Decimal(0)) for at in before if at >= min(spent)]
+        known = [spent.get(at, Decimal(0)) for at in before if at >= since]
         found.append((hour, spent.get(hour, Decimal(0)), median(known) if known else None))
     return found
 
