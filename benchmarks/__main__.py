@@ -5,6 +5,7 @@ python -m benchmarks --events 200000     fewer events: quick, and less sustained
 python -m benchmarks --only steps        the price agent's steps and the windows' alone, no servers
 python -m benchmarks --only windows      the windows worker: its steps, its state, its budgets
 python -m benchmarks --only anomalies    the anomaly detector on labelled data
+python -m benchmarks --only panels       every panel of the dashboards over rollups of 100 million calls
 python -m benchmarks --print             write nothing
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable
 
 from rich.console import Console
 
-from benchmarks import figures, over_kafka, quality, steps, windows, windows_steps
+from benchmarks import figures, over_kafka, panels, quality, steps, windows, windows_steps
 from benchmarks.figures import Section
 from benchmarks.machine import machine
 from streams.errors import SpendError
@@ -27,7 +28,9 @@ def main() -> int:
     )
     parser.add_argument("--events", type=int, default=1_000_000, help="events of each run over the broker (1000000)")
     parser.add_argument(
-        "--only", choices=("steps", "kafka", "windows", "anomalies"), help="a part of it, and nothing is written"
+        "--only",
+        choices=("steps", "kafka", "windows", "anomalies", "panels"),
+        help="a part of it, and nothing is written",
     )
     parser.add_argument("--print", action="store_true", help="print the results and leave benchmarks/README.md alone")
     args = parser.parse_args()
@@ -45,6 +48,7 @@ def main() -> int:
         (("kafka",), lambda: over_kafka.measure(args.events, tell)),
         (("windows",), lambda: windows.measure(tell)),
         (("anomalies",), lambda: [quality.measure()]),
+        (("panels",), lambda: panels.measure(tell)),
     ]
     try:
         for names, measure in parts:
