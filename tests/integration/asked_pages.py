@@ -69,7 +69,9 @@ class Page:
         return self.ask_panel(stable_id(name), start, end, **chosen)
 
     def ask_panel(self, panel_id: int, start: datetime, end: datetime, **chosen: str | list[str]) -> Answer:
-        return self._rows(resolve(self.board, panel_id, "A", span(start, end), self._all(chosen), max_data_points=POINTS))
+        return self._rows(
+            resolve(self.board, panel_id, "A", span(start, end), self._all(chosen), max_data_points=POINTS)
+        )
 
     def options(self, variable: str, start: datetime, end: datetime, **chosen: str | list[str]) -> list[Any]:
         """What a variable's query lists."""
