@@ -132,6 +132,7 @@ class MergeStage:
                     self._refuse_other_zone(summary["zone"])
                     book.put_back(summary["book"])
                     alarms.trends_told = summary["trends_told"]
+                book.see(self._budgets.budgets, merging.watermark)
                 end = self._end(consumer, number, merging.position)
                 mine = frozenset(key for key, status in statuses.items() if book.owns(status.scope, status.member))
                 part = self._parts[number] = _Partition(number, ids, saved, merging, book, alarms, end, mine)

@@ -49,18 +49,21 @@ class BudgetBook:
     _day: date | None = None
     _outlooks: dict[tuple[Member, str], tuple[date, Outlook]] = field(default_factory=dict)
 
-    def take_terms(self, budgets: Mapping[str, Budget], windows: Windows, watermark: int) -> list[Change]:
-        """Take in budgets that are new, changed or gone, and judge the spend that is there by them."""
-        watermark = max(watermark, self.base_until)
-        changed = [b for b in budgets.values() if not self._is_read or self.budgets.get(b.id) != b]
-        about = {b.id: (b.scope, b.member) for b in budgets.values()}
-        gone = {b.id for b in self.budgets.values() if about.get(b.id) != (b.scope, b.member)}
-        for budget_id in gone:
+    def see(self, budgets: Mapping[str, Budget], watermark: int) -> None:
+        """Remember since when these terms are there; what ended before is not judged by them."""
+        for budget_id in self._gone(budgets):
             self.seen.pop(budget_id, None)
-        for budget in changed:
+        for budget in budgets.values():
             terms = f"{budget.limit_picos} {budget.levels} {budget.period}"
             if self.seen.get(budget.id, ("", 0))[0] != terms:
-                self.seen[budget.id] = (terms, watermark)
+                self.seen[budget.id] = (terms, max(watermark, self.base_until))
+
+    def take_terms(self, budgets: Mapping[str, Budget], windows: Windows, watermark: int) -> list[Change]:
+        """Take in budgets that are new, changed or gone, and judge the spend that is there by them."""
+        self.see(budgets, watermark)
+        watermark = max(watermark, self.base_until)
+        changed = [b for b in budgets.values() if not self._is_read or self.budgets.get(b.id) != b]
+        gone = self._gone(budgets)
         self.budgets = dict(budgets)
         self._is_read = True
         self._index = by_member(budgets.values())
@@ -163,6 +166,11 @@ class BudgetBook:
         self._is_read = False
         self.seen = {budget_id: (terms, at) for budget_id, (terms, at) in kept["seen"].items()}
         self.standings = {(b, m): budget_memory.load(value.encode(), self.zone) for b, m, value in kept["standings"]}
+
+    def _gone(self, budgets: Mapping[str, Budget]) -> set[str]:
+        """The ids of budgets that are there no more, or are about somebody else."""
+        about = {b.id: (b.scope, b.member) for b in budgets.values()}
+        return {b.id for b in self.budgets.values() if about.get(b.id) != (b.scope, b.member)}
 
     def _follow(
         self,
