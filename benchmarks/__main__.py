@@ -1,6 +1,6 @@
 """`make bench`: how fast each part is, and the whole, beside an idiomatic Faust app on the same data.
 
-python -m benchmarks                     all of it, about ten minutes; writes benchmarks/README.md
+python -m benchmarks                     all of it, about a quarter of an hour; writes benchmarks/README.md
 python -m benchmarks --events 200000     fewer events: quick, and less sustained
 python -m benchmarks --only steps        the price agent's steps and the windows' alone, no servers
 python -m benchmarks --only windows      the windows worker: its steps, its state, its budgets
