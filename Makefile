@@ -35,7 +35,7 @@ kafka-jars: setup ## Fetch Apache Kafka where Java and Maven can: contract and c
 		echo "Apache Kafka could not be fetched: its tests run on the embedded broker (a failure in CI)"
 
 test: setup browser kafka-jars ## All tests, two files at a time (JOBS=1: one)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 browser: ## Install chromium where it is missing (Debian, as root): tests and screenshots of the preview drive it
 	@command -v chromium >/dev/null || { apt-get update -qq && \
