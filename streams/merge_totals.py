@@ -255,11 +255,14 @@ class MergeStage:
             self._publish(part)
 
     def _publish(self, part: _Partition, at_once: bool = False) -> None:
-        part.statuses.publish_urgent(part.book, part.merging.watermark, self._send_status)
+        is_known = part.merging.watermark or part.book.base_until  # what time it is: before that, no period is
+        if is_known:
+            part.statuses.publish_urgent(part.book, part.merging.watermark, self._send_status)
         if time.monotonic() - part.published_at < _PUBLISH_SECONDS and not at_once:
             return
         part.published_at = time.monotonic()
-        part.statuses.publish(part.book, part.merging.watermark, self._send_status)
+        if is_known:
+            part.statuses.publish(part.book, part.merging.watermark, self._send_status)
         if part.changed:
             block = windows_block(part.ids[0], part.changed)
             self._producer.send(topics.WINDOWS, block, partition=part.number)
