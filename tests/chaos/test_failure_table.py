@@ -467,5 +467,6 @@ class TestWorkersAndSinksThatDie:
     def test_row_9_paused_sink_wakes_up_behind_its_successor_and_ends(self, scene: Scene) -> None:
         assert_exact(scene.before_waking)
         assert "crash_at: went on" in scene.logs["s4"]
-        assert "the sink was paused for" in scene.logs["s5"]
+        # it ends by itself: it sees the pause, or a request of before it that is too old
+        assert "the sink was paused for" in scene.logs["s5"] or "CRITICAL spendstream.sink" in scene.logs["s5"]
         assert_exact(scene.after_waking, scene.traffic)
