@@ -31,6 +31,7 @@ from streams.settings import Settings
 from streams.spend.alert import Completeness, Origin
 from streams.spend.budget import EACH
 from streams.spend.budget_book import BudgetBook
+from streams.spend.budget_told import Told
 from streams.spend.merging import Merging, Message
 from streams.spend.windows import DAY
 from streams.status_queue import StatusQueue
@@ -51,8 +52,9 @@ _PUBLISH_SECONDS = 1.0
 class _Partition:
     """A partition of spend.totals in this worker's hands.
 
-    `caught_up_at`: offset at which all is there that was there when it was taken over. `published`: the keys of the
-    states of budgets that were there then. `changed`: windows that are not published yet, by level.
+    `caught_up_at`: offset at which all is there that was there when it was taken over. `published` and `told`: the keys
+    of the states of budgets, and what was said of budgets, then and no later. `changed`: windows that are not published
+    yet, by level.
     """
 
     number: int
@@ -63,6 +65,7 @@ class _Partition:
     alarms: Alarms
     caught_up_at: int
     published: frozenset[str]
+    told: tuple[Told, ...]
     budgets: Mapping[str, object] = field(default_factory=dict)  # as they were taken in last; a new dict at each change
     changed: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
     statuses: StatusQueue = field(default_factory=StatusQueue)
@@ -135,7 +138,8 @@ class MergeStage:
                 book.see(self._budgets.budgets, merging.watermark)
                 end = self._end(consumer, number, merging.position)
                 mine = frozenset(key for key, status in statuses.items() if book.owns(status.scope, status.member))
-                part = self._parts[number] = _Partition(number, ids, saved, merging, book, alarms, end, mine)
+                told = tuple(self._told.budgets.values())
+                part = self._parts[number] = _Partition(number, ids, saved, merging, book, alarms, end, mine, told)
                 saved.save_summary(self._producer, merging, ids, _kept(part))
                 log.info(
                     "spend.totals partition %d: next offset %d, %d members, in %.1f s",
@@ -208,9 +212,8 @@ class MergeStage:
         stale = part.published | {names[b].status_key(member) for b, member in book.all_keys() if b in names}
         is_first = not part.budgets
         if is_first:
-            told = self._told.budgets.values()
-            names |= {one.budget.id: one.budget for one in told if one.budget.id not in names}
-            book.believe(told)
+            names |= {one.budget.id: one.budget for one in part.told if one.budget.id not in names}
+            book.believe(part.told)
         known = book.budgets
         changes = book.take_terms(budgets, part.merging.windows, part.merging.watermark)
         part.budgets = budgets
@@ -223,7 +226,7 @@ class MergeStage:
         live |= {budget.id for budget in budgets.values() if budget.member != EACH}  # of another partition now, maybe
         for key in stale - live:
             self._producer.send(topics.BUDGET_STATUS, None, key=key.encode(), partition=0)
-        part.published = frozenset()
+        part.published, part.told = frozenset(), ()
 
     def _origin(self, part: _Partition) -> Origin:
         sources = part.merging.sources.values()

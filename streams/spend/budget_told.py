@@ -77,7 +77,8 @@ def believed(standings: Sequence[Standing], one: Told) -> tuple[Standing, ...]:
     if level in incidents and incidents[level].openings >= one.incident.openings:
         return tuple(standings)
     incidents[level] = one.incident
-    levels = tuple(sorted(n for n, incident in incidents.items() if incident.state == "open"))
+    reached = {level} if one.incident.state == "open" else set()
+    levels = tuple(sorted(reached | set(known.levels if known else ())))
     limit, spent = one.budget.limit_picos, one.incident.crossing.spent
     standing = known or Standing(*one.key, one.period, limit, spent, levels)
     by_first[one.period.first] = replace(standing, levels=levels, incidents=tuple(incidents.values()))
