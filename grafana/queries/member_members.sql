@@ -1,24 +1,4 @@
 -- The members of the dimension in the range, the dearest first; what bears none of them is always there.
 WITH decodeURLComponent('${dimension:percentencode}') AS the_dimension
 SELECT if(member = '', '(unattributed)', member) AS name
-FROM
-(
-    SELECT
-        -- include member_name_15m
-        AS member,
-        sum(cost_total) AS cost
-    FROM usage_15m
-    WHERE $__timeFilter(time) AND NOT
-        -- include is_narrow
-    GROUP BY member
-    UNION ALL
-    SELECT member, sum(cost_total) AS cost
-    FROM members_15m
-    WHERE dimension = the_dimension AND $__timeFilter(time)
-    GROUP BY member
-    UNION ALL
-    SELECT '', toDecimal128(0, 12)
-)
-GROUP BY member
-ORDER BY sum(cost) DESC, member
-LIMIT 1000
+-- include dimension_members
