@@ -10,9 +10,10 @@ these are there: half-way, what the predecessor told would seem untrue.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NoReturn
 
 import polars as pl
@@ -32,7 +33,7 @@ from streams.spend.alert import Completeness, Origin
 from streams.spend.budget import EACH
 from streams.spend.budget_book import BudgetBook
 from streams.spend.budget_told import Told
-from streams.spend.merging import Merging, Message
+from streams.spend.merging import Merged, Merging, Message
 from streams.spend.windows import DAY
 from streams.status_queue import StatusQueue
 from streams.told_alerts import ToldAlerts
@@ -187,22 +188,27 @@ class MergeStage:
         self._told.listen()
         with metrics.MERGE_SECONDS.time():
             self._take_terms(part)
-            merged = part.merging.apply(_messages(records, part))
-            for level, frame in merged.touched.items():
-                if frame.height:
-                    part.changed.setdefault(level, []).append(frame)
-            origin = self._origin(part)
-            alarms, windows = part.alarms, part.merging.windows
-            if part.merging.position >= part.caught_up_at:
-                self._take_terms(part)
-                changes, looked_at = part.book.merge(merged.touched, merged.watermark)
-                part.statuses.changed(looked_at)
-                part.statuses.crossed((change.budget_id, change.member) for change in changes)
-                self._told.tell(alarms, alarms.of_budgets(changes, part.book.budgets, origin))
-            self._told.tell(alarms, alarms.of_anomalies(merged.found, origin))
-            self._told.tell(alarms, alarms.of_unpriced(merged.touched[DAY], origin))
-            self._told.tell(alarms, alarms.of_trends(windows, merged.watermark, origin))
+            messages = _messages(records, part)
+            for message in messages:
+                due = part.alarms.trends_due(part.merging.windows, part.merging.watermark)
+                self._take(part, part.merging.apply(chain((message,), messages), due))
         self._publish(part)
+
+    def _take(self, part: _Partition, merged: Merged) -> None:
+        """Note the windows that changed and tell the alerts that follow."""
+        for level, frame in merged.touched.items():
+            if frame.height:
+                part.changed.setdefault(level, []).append(frame)
+        origin, alarms = self._origin(part), part.alarms
+        if part.merging.position >= part.caught_up_at:
+            self._take_terms(part)
+            changes, looked_at = part.book.merge(merged.touched, merged.watermark)
+            part.statuses.changed(looked_at)
+            part.statuses.crossed((change.budget_id, change.member) for change in changes)
+            self._told.tell(alarms, alarms.of_budgets(changes, part.book.budgets, origin))
+        self._told.tell(alarms, alarms.of_anomalies(merged.found, origin))
+        self._told.tell(alarms, alarms.of_unpriced(merged.touched[DAY], origin))
+        self._told.tell(alarms, alarms.of_trends(part.merging.windows, merged.watermark, origin))
 
     def _take_terms(self, part: _Partition) -> None:
         budgets, book = self._budgets.budgets, part.book
@@ -303,7 +309,7 @@ def _kept(part: _Partition) -> dict[str, Any]:
     }
 
 
-def _messages(records: list[Record], part: _Partition) -> Iterable[Message]:
+def _messages(records: list[Record], part: _Partition) -> Iterator[Message]:
     for record in records:
         header, message = totals.message(record.offset, record.headers, record.value)  # type: ignore[attr-defined]
         if (header.log_id, header.block_log_id) != part.ids[:2]:

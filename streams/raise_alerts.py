@@ -105,9 +105,7 @@ class Alarms:
 
     def of_trends(self, windows: Windows, watermark: int, origin: Origin) -> Iterator[Alert]:
         """Once a week, as a local Monday begins: members whose spend steadily rises or falls."""
-        today = datetime.fromtimestamp(watermark, UTC).astimezone(self.zone).date()
-        monday = today - timedelta(days=today.weekday())
-        midnight = windows.local_midnight(int(datetime(*monday.timetuple()[:3], 12, tzinfo=self.zone).timestamp()))
+        midnight = self._monday(windows, watermark)
         if midnight == self.trends_told or watermark <= 0:
             return
         self.trends_told = midnight
@@ -120,6 +118,17 @@ class Alarms:
             steady = found.p_value < _TREND_CHANCE and abs(found.change) >= _TREND_FLOOR
             if steady and found.ratio is not None and abs(found.ratio) * 100 >= _TREND_LEAST:
                 yield alert.trend(origin, dimension, found, TREND_DAYS, midnight)
+
+    def trends_due(self, windows: Windows, watermark: int) -> int:
+        """The watermark at which trends are looked for next. What comes late after it must not be in the windows yet:
+        what is told would hang on how messages are cut into batches."""
+        return self._monday(windows, watermark, weeks=1)
+
+    def _monday(self, windows: Windows, at: int, weeks: int = 0) -> int:
+        """Local midnight, seconds since 1970, at which the week of an instant began, or that of so many weeks later."""
+        today = datetime.fromtimestamp(at, UTC).astimezone(self.zone).date()
+        monday = today - timedelta(days=today.weekday()) + timedelta(weeks=weeks)
+        return windows.local_midnight(int(datetime(*monday.timetuple()[:3], 12, tzinfo=self.zone).timestamp()))
 
     @staticmethod
     def of_stalls(stalls: Iterable[tuple[int, int, int, int]], at: int, origin: Origin) -> Iterator[Alert]:

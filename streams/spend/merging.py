@@ -71,8 +71,8 @@ class Merging:
     position: int = 0  # offset of the next message
     ahead: dict[Place, Mapping[int, int]] = field(default_factory=dict)
 
-    def apply(self, messages: Iterable[Message]) -> Merged:
-        """Apply messages, each beyond the last."""
+    def apply(self, messages: Iterable[Message], until: int | None = None) -> Merged:
+        """Apply messages, each beyond the last: all, or those up to the one that takes the watermark to `until`."""
         rows: dict[frozenset[Place], list[tuple[pl.DataFrame, int]]] = {}
         found: list[Found] = []
         for message in messages:
@@ -92,6 +92,8 @@ class Merging:
                 if closing.is_due(self.watermark):
                     found += watch.judge(closing.close(self.watermark))
                     found += watch.calm(self.watermark)
+            if until is not None and self.watermark >= until:
+                break
         changed = [self.windows.merge(frames, self.position - 1, self.watermark, held) for held, frames in rows.items()]
         self.windows.expire(self.watermark)
         touched = {

@@ -1,7 +1,8 @@
 """The alerts that follow from what was priced when nothing ever dies: spend.totals replayed, ten messages at a time."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 
 from traffic import messages
 
@@ -25,9 +26,10 @@ def replay(settings: Settings, budgets: Mapping[str, Budget]) -> list[Alert]:
         alarms = Alarms(book.zone, set(), {}, lambda *_: Explained((), None, "replayed"), lambda *_: False)
         origin = Origin("replay", Completeness(0, 0, 0, 0), book.zone)
         found += alarms.of_budgets(book.take_terms(budgets, merging.windows, 0), budgets, origin)
-        log = list(_totals(settings, number))
-        for start in range(0, len(log), 10):
-            merged = merging.apply(log[start : start + 10])
+        log = _totals(settings, number)
+        for message in log:
+            ten = chain((message,), islice(log, 9))
+            merged = merging.apply(ten, alarms.trends_due(merging.windows, merging.watermark))
             changes, _ = book.merge(merged.touched, merged.watermark)
             found += alarms.fresh(alarms.of_budgets(changes, budgets, origin))
             found += alarms.fresh(alarms.of_anomalies(merged.found, origin))
@@ -36,7 +38,7 @@ def replay(settings: Settings, budgets: Mapping[str, Budget]) -> list[Alert]:
     return found
 
 
-def _totals(settings: Settings, partition: int) -> Iterable[Message]:
+def _totals(settings: Settings, partition: int) -> Iterator[Message]:
     for record in messages(settings, topics.TOTALS, partition):
         yield totals.message(record.offset() or 0, record.headers(), record.value())[1]  # type: ignore[arg-type]
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,12 +18,14 @@ static int64_t right = 0;
 static volatile int64_t *wrong = &right;
 static int (*real_gettime)(clockid_t, struct timespec *);
 static int (*real_cond)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+static int (*real_cnd)(cnd_t *, mtx_t *, const struct timespec *);
 static int (*real_sem)(sem_t *, const struct timespec *);
 
 __attribute__((constructor)) static void begin(void) {
     real_gettime = dlsym(RTLD_NEXT, "clock_gettime");
     real_cond = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
     if (!real_cond) real_cond = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+    real_cnd = dlsym(RTLD_NEXT, "cnd_timedwait");
     real_sem = dlsym(RTLD_NEXT, "sem_timedwait");
     int file = open(getenv("CHAOS_CLOCK") ? getenv("CHAOS_CLOCK") : "", O_RDONLY);
     if (file < 0) return;
@@ -46,6 +49,10 @@ int gettimeofday(struct timeval *restrict at, void *restrict zone) {
     return 0;
 }
 
+int timespec_get(struct timespec *at, int base) {
+    return base == TIME_UTC && !clock_gettime(CLOCK_REALTIME, at) ? base : 0;
+}
+
 time_t time(time_t *at) {
     struct timespec found;
     clock_gettime(CLOCK_REALTIME, &found);
@@ -64,6 +71,11 @@ int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restr
                            const struct timespec *restrict deadline) {
     struct timespec found = rightly(deadline);
     return real_cond(cond, mutex, &found);
+}
+
+int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict deadline) {
+    struct timespec found = rightly(deadline);
+    return real_cnd(cond, mutex, &found);
 }
 
 int sem_timedwait(sem_t *restrict sem, const struct timespec *restrict deadline) {

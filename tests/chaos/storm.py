@@ -55,6 +55,7 @@ class Storm:
         self.struck: Counter[str] = Counter()
         self.events = self.again = self.poison = self.alerts = self.told_again = 0
         self.notes: list[str] = []
+        self._kinds: set[str] = set()
         self._pause_seconds, self._stretch, self._tell = pause_seconds, stretch, tell
         self._seed, self._logs, self._deck = seed, list[tuple[Any, ...]](), list[Any]()
 
@@ -138,6 +139,7 @@ class Storm:
         assert set(self._logs) <= set(logs), "rows of an earlier log have changed"
         self._logs = logs
         self.alerts += len(alerts)
+        self._kinds |= {alert.partition("/")[0] for alert in alerts}
         self.told_again += len(repeated)
         self._tell(f"exact: {report['cost']['raw']} USD; {len(alerts):,} alerts, {len(repeated)} of them told again")
 
@@ -152,6 +154,7 @@ class Storm:
             "dead_letters": self.poison,
             "logs": len(self._logs),
             "alerts": self.alerts,
+            "alert_kinds": sorted(self._kinds),
             "alerts_told_again": self.told_again,
             "ended_when_they_woke_up": self.notes,
         }

@@ -97,6 +97,15 @@ def test_the_slowest_partition_that_is_not_at_its_end_holds_the_watermark() -> N
     assert state.apply([message(5, 2, NOON + 7, partition=1, w={"a": 5})]).watermark == NOON + 7
 
 
+def test_messages_behind_the_one_that_takes_the_watermark_far_enough_are_left_for_the_next_call() -> None:
+    state = merging()
+    waiting = iter([message(n, n, NOON + n * HOUR, w={"a": 5}) for n in range(4)])
+    assert state.apply(waiting, until=NOON + 2 * HOUR).watermark == NOON + 2 * HOUR
+    assert state.position == 3
+    assert len(windows_of(state, MINUTE)) == 6
+    assert state.apply(waiting, until=NOON + 9 * HOUR).watermark == NOON + 3 * HOUR
+
+
 def test_where_all_are_at_their_end_the_latest_event_is_the_watermark() -> None:
     state = merging(partitions=2)
     state.apply([message(0, 0, NOON, w={"a": 5}), message(1, -1, 0, partition=1, idle=True)])

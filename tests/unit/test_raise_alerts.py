@@ -247,8 +247,10 @@ def test_the_week_begins_on_the_local_monday() -> None:
     teller = alarms()
     of_trends(teller, kept, monday - 1)
     assert teller.trends_told == monday - 7 * A_DAY
+    assert teller.trends_due(kept, monday - 1) == monday
     assert len(of_trends(teller, kept, monday)) == 1
     assert teller.trends_told == monday
+    assert teller.trends_due(kept, monday) == monday + 7 * A_DAY
 
 
 def test_a_partition_that_stands_is_told_once_a_place() -> None:
