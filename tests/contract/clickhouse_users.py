@@ -1,9 +1,10 @@
 """The embedded ClickHouse with the users of deploy/clickhouse/users.d, each with the grants of its file, word by word.
 
-    python -m tests.contract.clickhouse_users PORT PATH
+    python tests/contract/clickhouse_users.py PORT PATH
 
 The engine signs nobody in and knows one user. Here that user may do nothing; each file's grants are a role of its own,
-and the connection of whoever signs in takes on that role alone, so that the engine itself judges every statement.
+and the connection of whoever signs in takes on that role alone, so that the engine itself judges every statement. Limits
+and quotas of the files stay out of it. OWNER may do everything, for a test to prepare what it needs.
 """
 
 import os
@@ -20,6 +21,7 @@ from clickhouse.embedded_query import Sessions
 from clickhouse.embedded_request import Request
 from clickhouse.embedded_users import User
 
+OWNER = "owner"
 FILES = Path(__file__).parents[2] / "deploy" / "clickhouse" / "users.d"
 _CONFIG = "<clickhouse><users_config>{}</users_config></clickhouse>"
 _USERS = """<clickhouse>
@@ -50,9 +52,10 @@ def configure(folder: Path) -> Path:
     def queries(texts: list[str]) -> str:
         return "".join(f"<query>{text}</query>" for text in texts)
 
-    roles = "".join(f"<{user}><grants>{queries(texts)}</grants></{user}>" for user, texts in grants().items())
+    of = {**grants(), OWNER: ["GRANT ALL ON *.*"]}
+    roles = "".join(f"<{user}><grants>{queries(texts)}</grants></{user}>" for user, texts in of.items())
     users, config = folder / "users.xml", folder / "config.xml"
-    users.write_text(_USERS.format(roles=roles, grants=queries([f"GRANT {user}" for user in grants()])))
+    users.write_text(_USERS.format(roles=roles, grants=queries([f"GRANT {user}" for user in of])))
     config.write_text(_CONFIG.format(users))
     return config
 
@@ -69,7 +72,7 @@ def main(port: int, path: Path) -> None:
     os.environ["TZ"] = "UTC"
     time.tzset()
     engine = Engine(path, configure)
-    server = EmbeddedServer(port, engine, [User(name, password(name)) for name in grants()])
+    server = EmbeddedServer(port, engine, [User(name, password(name)) for name in (*grants(), OWNER)])
     server.sessions = RoleSessions(engine)
     server.serve_forever()
 
