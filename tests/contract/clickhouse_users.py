@@ -3,8 +3,8 @@
     python tests/contract/clickhouse_users.py PORT PATH
 
 The engine signs nobody in and knows one user. Here that user may do nothing; each file's grants are a role of its own,
-and the connection of whoever signs in takes on that role alone, so that the engine itself judges every statement. Limits
-and quotas of the files stay out of it. OWNER may do everything, for a test to prepare what it needs.
+and the connection of whoever signs in takes on that role alone, so that the engine itself judges every statement. What
+the files say of limits and quotas stays out of it. OWNER may do everything, for a test to prepare what it needs.
 """
 
 import os

@@ -1,18 +1,25 @@
 """The users of deploy/clickhouse/users.d: the engine itself judges, by the grants of the files, what each may do."""
 
+import asyncio
 import re
+import ssl
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import trustme
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import SecretStr
 
+from clickhouse import migrate
 from clickhouse.client import connect
 from clickhouse.embedded_access import LIMITS
+from streams.errors import Unreachable
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 from tests.chaos.traffic import until
@@ -60,12 +67,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         script = str(Path(clickhouse_users.__file__))
         stack.spawn("clickhouse", sys.executable, script, port, str(home / "clickhouse"))
         until(lambda: answers(f"http://127.0.0.1:{port}/ping"), "ClickHouse")
-        owner = signed_in(stack.settings, clickhouse_users.OWNER)
-        with Stack(signed_in(stack.settings, "spend_admin"), parts=()) as operator:
-            operator.run("migrate", "up")
-            operator.run("migrate", "down", "--yes")
-            operator.run("migrate", "up")
-        client = connect(owner)
+        operator = connect(signed_in(stack.settings, "spend_admin"))
+        migrate.up(operator, stack.settings, lambda: None)
+        migrate.down(operator, stack.settings, lambda: None, count=len(migrate.migrations()))
+        migrate.up(operator, stack.settings, lambda: None)
+        client = connect(signed_in(stack.settings, clickhouse_users.OWNER))
         client.command("CREATE DATABASE other")
         client.command("CREATE TABLE other.secrets (a String) ENGINE = MergeTree ORDER BY a")
         yield stack.settings
@@ -135,3 +141,45 @@ def test_a_deployed_user_has_a_password_from_the_environment_and_limits_of_its_o
     if user != "spend_admin":
         assert int(root.findtext(f"quotas/{user}/interval/queries") or 0) >= 3000
         assert int(root.findtext(f"profiles/{user}/max_memory_usage") or 0) >= LIMITS["max_memory_usage"]
+
+
+def test_https_is_spoken_with_a_server_of_the_authority_that_is_set_and_no_other(
+    server: Settings, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca_file := tmp_path / "ca.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with tls_before(int(server.clickhouse_url.rpartition(":")[2]), tls) as port:
+        own = signed_in(server, "spend_api").model_copy(update={"clickhouse_url": f"https://127.0.0.1:{port}"})
+        assert connect(own.model_copy(update={"clickhouse_ca_file": ca_file})).command("SELECT 1") == 1
+        with pytest.raises(Unreachable):
+            connect(own, 2)
+
+
+@contextmanager
+def tls_before(port: int, tls: ssl.SSLContext) -> Iterator[int]:
+    """A port that speaks TLS and hands on to another."""
+
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(1 << 16):
+            target.write(data)
+        target.close()
+
+    async def hand_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        behind, before = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(copy(source, before), copy(behind, target))
+
+    loop = asyncio.new_event_loop()
+    listening = loop.run_until_complete(asyncio.start_server(hand_on, "127.0.0.1", 0, ssl=tls))
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield listening.sockets[0].getsockname()[1]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
