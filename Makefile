@@ -26,9 +26,9 @@ demo: setup ## Five weeks of an invented company's traffic through the whole pip
 up: setup ## The stack on this machine until Ctrl-C (TRAFFIC=50: with 50 live sample events a second)
 	$(BIN)/spendstream up $(if $(TRAFFIC),--traffic $(TRAFFIC))
 
-kafka: setup ## Apache Kafka on 127.0.0.1:9092 until Ctrl-C (BROKERS=3: a cluster); fetched with Java 17 and Maven
+kafka: setup ## Apache Kafka on 127.0.0.1:9092 until Ctrl-C (BROKERS=3: a cluster; SECURED=1: TLS, users and rights)
 	$(BIN)/python -m deploy.kafka.fetch
-	$(BIN)/spendstream kafka $(if $(BROKERS),--brokers $(BROKERS))
+	$(BIN)/spendstream kafka $(if $(BROKERS),--brokers $(BROKERS)) $(if $(SECURED),--secured)
 
 kafka-jars: setup ## Fetch Apache Kafka where Java and Maven can: contract and chaos tests run on it
 	@$(BIN)/python -m deploy.kafka.fetch || \

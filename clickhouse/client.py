@@ -59,6 +59,7 @@ def _connect(settings: Settings, kind: str, user: str, password: SecretStr, seco
             connect_timeout=seconds or 10,
             send_receive_timeout=seconds or 300,
             query_retries=0 if seconds else 2,
+            ca_cert=str(settings.clickhouse_ca_file) if settings.clickhouse_ca_file else None,
         )
     except ClickHouseError as error:
         if getattr(error, "code", None) in (192, 193, 194, 516):

@@ -2,13 +2,15 @@
 
 The embedded broker is in memory and speaks most of Kafka; this one is what a cluster runs, and keeps what it is given
 under `<state_dir>/kafka`. Each address of SPEND_KAFKA_BOOTSTRAP_SERVERS is one broker, which is a controller as well
-(KRaft, combined): three addresses are a cluster that lives through the death of any one of them.
+(KRaft, combined): three addresses are a cluster that lives through the death of any one of them. With another
+SPEND_KAFKA_SECURITY_PROTOCOL than PLAINTEXT it is guarded (`streams.secured_kafka`).
 """
 
 import shlex
 import shutil
 from pathlib import Path
 
+from streams import secured_kafka
 from streams.embedded import LOOPBACK, Address, Server, broker_answers
 from streams.errors import SpendError
 from streams.ports import free_port
@@ -39,9 +41,10 @@ class Cluster:
     def __init__(self, settings: Settings) -> None:
         """
         Raises:
-            SpendError: a broker is to be elsewhere than on this machine.
+            SpendError: a broker is to be elsewhere than on this machine, or guarded and `secure` has not been here.
         """
         self._settings = settings
+        self._guard = secured_kafka.broker_config(settings) if settings.kafka_security_protocol != "PLAINTEXT" else {}
         self._addresses = {}
         for name, text in zip(names(settings), settings.kafka_bootstrap_servers.split(","), strict=True):
             host, _, port = text.strip().rpartition(":")
@@ -62,18 +65,21 @@ class Cluster:
         home = folder(self._settings, name)
         home.mkdir(parents=True, exist_ok=True)
         config = home / "server.properties"
-        config.write_text("".join(f"{key}={value}\n" for key, value in self._config(name).items()), encoding="utf-8")
+        config.touch(mode=0o600)  # a guarded broker's holds passwords
+        properties = self._config(name) | self._guard
+        config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()), encoding="utf-8")
         archive = class_archive(self._settings)
         shared = (f"-XX:SharedArchiveFile={archive}",) if archive.exists() else ()
         classes = ":".join(str(jar.absolute()) for jar in sorted(libs.glob("*.jar")))
         java = shlex.join([_program("java"), *_JVM, *shared, "-cp", classes])
         file = shlex.quote(str(config))
+        users = f" @{shlex.quote(str(secured_kafka.folder(self._settings) / 'users'))}" if self._guard else ""
         script = (
             f"[ -e {shlex.quote(str(home / 'data' / 'meta.properties'))} ] || "
-            f"{java} kafka.tools.StorageTool format -t {_CLUSTER_ID} -c {file} && exec {java} kafka.Kafka {file}"
+            f"{java} kafka.tools.StorageTool format -t {_CLUSTER_ID} -c {file}{users} && exec {java} kafka.Kafka {file}"
         )
         address = self._addresses[name]
-        return Server(["sh", "-c", script], address, lambda: broker_answers(address))
+        return Server(["sh", "-c", script], address, lambda: broker_answers(self._settings, address))
 
     def _config(self, name: str) -> dict[str, object]:
         address, brokers = self._addresses[name], list(self._addresses)

@@ -72,6 +72,7 @@ def _app(name: str, settings: Settings, port: int, *stages: AppStage, fetch_byte
     app = faust.App(
         name,
         broker=[f"kafka://{server.strip()}" for server in servers],
+        broker_credentials=_credentials(settings),
         store="memory://",
         datadir=str(settings.state_dir / "faust"),
         autodiscover=False,
@@ -98,6 +99,19 @@ def _app(name: str, settings: Settings, port: int, *stages: AppStage, fetch_byte
         _add_agent(app, stage)
     _add_pages(app, stages)
     return app
+
+
+def _credentials(settings: Settings) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    """What `streams.kafka.client_config` says to librdkafka, for Faust's own client."""
+    tls = settings.kafka_tls() if settings.kafka_speaks_tls else None
+    if settings.kafka_signs_in:
+        return faust.SASLCredentials(
+            username=settings.kafka_username,
+            password=settings.kafka_password.get_secret_value(),
+            mechanism=settings.kafka_sasl_mechanism,
+            ssl_context=tls,
+        )
+    return faust.SSLCredentials(tls) if tls else None
 
 
 def _add_agent(app: faust.App, stage: AppStage) -> None:

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streams.errors import SpendError
+from streams.kafka import client_config
 from streams.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -53,6 +54,10 @@ def broker(settings: Settings) -> Server:
         raise SpendError(_MISSING.format(what="The embedded broker", setting=setting)) from error
     except TansuBinaryNotFound as error:
         raise SpendError(_MISSING.format(what="The embedded broker for this machine", setting=setting)) from error
+    if settings.kafka_security_protocol != "PLAINTEXT":
+        raise SpendError(
+            "SPEND_KAFKA_SECURITY_PROTOCOL: the embedded broker knows PLAINTEXT alone; see docs/security.md"
+        )
     host, _, port = settings.kafka_bootstrap_servers.rpartition(":")
     address = _local(host, int(port) if port.isdigit() else None, setting, "127.0.0.1:9092")
     url = f"tcp://{address.host}:{address.port}"
@@ -62,7 +67,7 @@ def broker(settings: Settings) -> Server:
         "STORAGE_ENGINE": "memory://tansu/",
         "RUST_LOG": "warn",
     }
-    return Server([str(binary), "broker"], address, lambda: broker_answers(address), environment)
+    return Server([str(binary), "broker"], address, lambda: broker_answers(settings, address), environment)
 
 
 def database(settings: Settings) -> Server:
@@ -118,13 +123,14 @@ def _local(host: str, port: int | None, setting: str, example: str) -> Address:
     return Address("127.0.0.1" if host == "localhost" else host, port, setting)
 
 
-def broker_answers(address: Address) -> bool:
+def broker_answers(settings: Settings, address: Address) -> bool:
     """Whether a Kafka broker serves there, and counts itself among the brokers."""
     try:
         socket.create_connection((address.host, address.port), timeout=1).close()
     except OSError:
         return False
-    admin = AdminClient({"bootstrap.servers": f"{address.host}:{address.port}", "log_level": 0})
+    config = {"bootstrap.servers": f"{address.host}:{address.port}", "log_level": 0}
+    admin = AdminClient(client_config(settings) | config)
     try:
         brokers = admin.list_topics(timeout=2).brokers.values()
     except KafkaException:

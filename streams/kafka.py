@@ -22,15 +22,36 @@ MAX_MESSAGE_BYTES = 64 << 20
 
 def client_config(settings: Settings) -> dict[str, Any]:
     """What every librdkafka client is given. librdkafka writes to stderr unless it has a logger."""
-    return {"bootstrap.servers": settings.kafka_bootstrap_servers, "logger": log, "log_level": 3}
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        "security.protocol": settings.kafka_security_protocol,
+        "logger": log,
+        "log_level": 3,
+    }
+    if settings.kafka_signs_in:
+        config["sasl.mechanism"] = settings.kafka_sasl_mechanism
+        config["sasl.username"] = settings.kafka_username
+        config["sasl.password"] = settings.kafka_password.get_secret_value()
+    files = {
+        "ssl.ca.location": settings.kafka_ca_file,
+        "ssl.certificate.location": settings.kafka_certificate_file,
+        "ssl.key.location": settings.kafka_key_file,
+    }
+    return config | {name: str(path) for name, path in files.items() if path is not None}
 
 
 def wait_for_brokers(settings: Settings, seconds: float = 10.0) -> None:
-    """Wait until one broker's port answers: librdkafka logs every attempt that fails.
+    """Wait until one broker's port answers: librdkafka logs every attempt that fails. Then sign in, where one has to.
 
     Raises:
-        Unreachable: none did within `seconds`.
+        Unreachable: none did within `seconds`, or it refuses who signs in, or its certificate does not fit.
     """
+    _wait_for_port(settings, seconds)
+    if settings.kafka_security_protocol != "PLAINTEXT":
+        _sign_in(settings, seconds)
+
+
+def _wait_for_port(settings: Settings, seconds: float) -> None:
     addresses = [a.strip().rpartition(":") for a in settings.kafka_bootstrap_servers.split(",")]
     deadline = time.monotonic() + seconds
     while True:
@@ -46,6 +67,37 @@ def wait_for_brokers(settings: Settings, seconds: float = 10.0) -> None:
                 "or set SPEND_KAFKA_BOOTSTRAP_SERVERS"
             )
         time.sleep(0.1)
+
+
+_REFUSALS = {
+    KafkaError._AUTHENTICATION: "SPEND_KAFKA_USERNAME, SPEND_KAFKA_PASSWORD and SPEND_KAFKA_SASL_MECHANISM",
+    KafkaError._SSL: "SPEND_KAFKA_CA_FILE and SPEND_KAFKA_SECURITY_PROTOCOL",
+}
+
+
+def _sign_in(settings: Settings, seconds: float) -> None:
+    """Connect once and be known: librdkafka tries a wrong password for ever, each time with a line in the log."""
+    told: list[KafkaError] = []
+    client = AdminClient(client_config(settings) | {"error_cb": told.append, "log_level": 0})
+    deadline = time.monotonic() + max(seconds, 5.0)
+    while True:
+        try:
+            client.list_topics(timeout=0.5)
+            return
+        except KafkaException as exc:
+            client.poll(0)
+            for error in told:
+                if error.code() in _REFUSALS:
+                    who = f" as {settings.kafka_username!r}" if settings.kafka_signs_in else ""
+                    raise Unreachable(
+                        f"Kafka at {settings.kafka_bootstrap_servers} does not let us in{who}: "
+                        f"{error.str()}: look at {_REFUSALS[error.code()]}"
+                    ) from None
+            if time.monotonic() > deadline:
+                raise Unreachable(
+                    f"Kafka at {settings.kafka_bootstrap_servers} does not answer by "
+                    f"{settings.kafka_security_protocol} (SPEND_KAFKA_SECURITY_PROTOCOL): {exc.args[0].str()}"
+                ) from None
 
 
 def admin(settings: Settings) -> AdminClient:

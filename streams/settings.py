@@ -1,27 +1,34 @@
-"""Every setting, read once from the environment (`SPEND_...`) and from nowhere else.
+"""Every setting, read once: from the environment (`SPEND_...`), secrets also from files of SPEND_SECRETS_DIR.
 
 `settings()` gives the validated settings; a value that does not fit ends with one line that names the variable.
 """
 
 import os
 import re
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
 
 from streams.errors import SpendError
+from streams.kafka_login import KafkaLogin
 from streams.spend.dimensions import DIMENSIONS
 
 
-class Settings(BaseSettings):
+class Settings(KafkaLogin):
     """What can be set. The description of a field is its documentation: `spendstream doctor --settings` prints them."""
 
-    model_config = SettingsConfigDict(env_prefix="SPEND_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="SPEND_", extra="ignore", hide_input_in_errors=True)
 
-    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port, comma separated.")
+    secrets_dir: DirectoryPath | None = Field(
+        None,
+        description="Folder of files that hold a setting each, such as spend_kafka_password: how Docker and Kubernetes "
+        "hand over secrets. A variable of the same name goes first.",
+    )
     broker: str = Field(
         "embedded",
         pattern="^(embedded|kafka)$",
@@ -38,6 +45,9 @@ class Settings(BaseSettings):
     clickhouse_url: str = Field("http://127.0.0.1:8123", description="ClickHouse's HTTP interface.")
     clickhouse_user: str = Field("default", description="ClickHouse user.")
     clickhouse_password: SecretStr = Field(SecretStr(""), description="ClickHouse password.")
+    clickhouse_ca_file: FilePath | None = Field(
+        None, description="Certificates, PEM, that vouch for an https ClickHouse; without it, the usual ones."
+    )
     clickhouse_database: str = Field("spend", description="Database of all tables.", pattern=r"^[A-Za-z_]\w*$")
     clickhouse_cluster: str | None = Field(
         None, description="Name of a ClickHouse cluster: tables are then made replicated, ON CLUSTER."
@@ -117,15 +127,6 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path(".spend"), description="Local files: the embedded servers' data and all logs of `up`.")
     log_format: str = Field("text", pattern="^(text|json)$", description="Logs as text or as JSON lines.")
 
-    @field_validator("kafka_bootstrap_servers")
-    @classmethod
-    def _servers(cls, text: str) -> str:
-        for server in text.split(","):
-            host, _, port = server.strip().rpartition(":")
-            if not host or not port.isdigit():
-                raise ValueError(f"{server.strip()!r} is not host:port, such as 127.0.0.1:9092")
-        return text
-
     @field_validator("grafana_url", "grafana_clickhouse_url")
     @classmethod
     def _web_address(cls, address: str | None) -> str | None:
@@ -150,6 +151,20 @@ class Settings(BaseSettings):
             raise ValueError("it must be an IANA time zone such as Europe/Zurich") from exc
         return name
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where settings come from, the first that has one counts: arguments, environment, files of secrets."""
+        folder = os.environ.get("SPEND_SECRETS_DIR")
+        files = (SecretsSettingsSource(settings_cls, folder),) if folder and Path(folder).is_dir() else ()
+        return (init_settings, env_settings, *files)
+
 
 @lru_cache
 def settings() -> Settings:
@@ -159,13 +174,19 @@ def settings() -> Settings:
         SpendError: a variable has a value that does not fit; the message names it.
     """
     try:
-        return Settings()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # a file of a secret that is passed over
+            return Settings()
     except ValidationError as exc:
         first = exc.errors()[0]
-        name = "SPEND_" + "_".join(str(part) for part in first["loc"]).upper()
         said = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # about several settings, which it names; its input is all of them, secrets too
+            raise SpendError(said) from None
+        name = "SPEND_" + "_".join(str(part) for part in first["loc"]).upper()
         value = "" if "@" in str(first.get("input")) else f" (it is {first.get('input')!r})"
         raise SpendError(f"{name}: {said}{value}") from None
+    except SettingsError as exc:
+        raise SpendError(f"SPEND_SECRETS_DIR: {exc.__cause__ or exc}") from None
 
 
 def secret(reference: str) -> str:

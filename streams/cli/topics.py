@@ -1,6 +1,7 @@
 """`spendstream topics`"""
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -10,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.errors import SpendError, Unreachable
+from streams.grant_rights import grant as grant_rights
 from streams.kafka import admin, create_topics, wait_for_brokers
+from streams.kafka_rights import ROLES
 from streams.settings import settings
 from streams.topics import PRICED, TOPICS, USAGE, acknowledging
 
@@ -68,3 +71,35 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="JSON for machines
         days = int(row["retention.ms"]) // 86_400_000 if "retention.ms" in row else None
         table.add_row(row["topic"], row["partitions"], row["id"], row["what"], f"{days} days" if days else "compacted")
     Console().print(table)
+
+
+@app.command()
+def rights(as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False) -> None:
+    """Show who may do what in Kafka: a user for each process, and no right that its work does not need."""
+    if as_json:
+        print(json.dumps([asdict(role) for role in ROLES], indent=2))
+        return
+    table = Table("user", "for", "reads", "writes", "creates", "groups")
+    for role in ROLES:
+        lists = (role.reads, role.writes, role.creates, role.groups)
+        table.add_row(role.user, role.what, *("all" if len(each) == len(TOPICS) else ", ".join(each) for each in lists))
+    Console().print(table)
+
+
+@app.command()
+def grant(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be changed.")] = False,
+) -> None:
+    """Give the users that `rights` lists their rights in Kafka, and take from them what else they are allowed.
+
+    Run it as Kafka's administrator, before `create`, and again after each release; it changes what differs.
+    """
+    conf = settings()
+    wait_for_brokers(conf)
+    changes = grant_rights(conf, dry_run)
+    for right in changes.granted:
+        print(f"{'missing' if dry_run else 'granted'}: {right.user}: {right.operation} {right.kind} {right.name}")
+    for line in changes.withdrawn:
+        print(f"{'beyond the table' if dry_run else 'withdrawn'}: {line}")
+    if not (changes.granted or changes.withdrawn):
+        print("the rights are as `spendstream topics rights` lists them")
