@@ -1,6 +1,6 @@
 """Makes kubernetes.schema.json of what PyPI's kubernetes-validate packs; README.md says with which version of it.
 
-    python kubernetes.py SITE_PACKAGES > kubernetes.schema.json
+python kubernetes.py SITE_PACKAGES > kubernetes.schema.json
 """
 
 import json
