@@ -63,8 +63,8 @@ def read_progress(client: Client, block_log_id: str, log_id: str, partition: int
     """
     lacks, written, *columns = client.query(
         f"""
-        WITH priced_log_id = {{block_log:String}} AND log_id = {{log:String}}
-             AND source_partition = {{partition:Int32}} AS own
+        WITH (priced_log_id = {{block_log:String}} AND log_id = {{log:String}}
+              AND source_partition = {{partition:Int32}}) AS own
         SELECT {lacking("progress")}, countIf(own), anyIf(block_offset, own), anyIf(mark, own), anyIf(blocks, own),
                anyIf(rows, own), anyIf(duplicates, own), anyIf(dead_letters, own), anyIf(misrouted, own),
                toUnixTimestamp64Micro(anyIf(event_time_max, own)), sum(blocks) - anyIf(all_blocks, own)

@@ -303,6 +303,14 @@ def test_the_engine_parses_every_statement_for_a_cluster(client: Client, conf: S
             assert "ON CLUSTER main" in parsed.replace("`", "")
 
 
+def test_a_cluster_that_the_server_does_not_know_is_named_before_anything_is_made(
+    client: Client, conf: Settings
+) -> None:
+    with pytest.raises(SpendError, match=r"SPEND_CLICKHOUSE_CLUSTER: this ClickHouse knows no cluster 'main'"):
+        migrate.up(client, conf.model_copy(update={"clickhouse_cluster": "main"}), nothing_undone)
+    assert schema(client, conf) == {}
+
+
 def test_a_token_whose_part_a_kill_prevented_is_mended(tmp_path: Path) -> None:
     path = tmp_path / "clickhouse"
     with embedded_clickhouse(path) as conf:
