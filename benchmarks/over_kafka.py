@@ -181,7 +181,7 @@ def _bare_inserts(conf: Settings, blocks: list[_Block], tell: Tell) -> float:
             "bench.usage",
             insert_block=blocks[number].value,
             fmt="ArrowStream",
-            settings=insert_settings(False, f"bench:{number}"),
+            settings=insert_settings(f"bench:{number}"),
         )
 
     started = time.perf_counter()

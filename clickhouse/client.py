@@ -7,6 +7,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import SecretStr
 
+from clickhouse.replicas import WRITE_SETTINGS
 from streams.errors import SpendError, Unreachable
 from streams.settings import Settings
 
@@ -59,6 +60,7 @@ def _connect(settings: Settings, kind: str, user: str, password: SecretStr, seco
             connect_timeout=seconds or 10,
             send_receive_timeout=seconds or 300,
             query_retries=0 if seconds else 2,
+            settings=WRITE_SETTINGS if settings.clickhouse_cluster else None,
             ca_cert=str(settings.clickhouse_ca_file) if settings.clickhouse_ca_file else None,
         )
     except ClickHouseError as error:

@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from clickhouse.arrow_streams import joined
 from clickhouse.client import connect
 from clickhouse.copied_rows import COPIES, row
-from clickhouse.insert_settings import copy_settings
+from clickhouse.insert_settings import COPY_SETTINGS
 from clickhouse.retry import fatal, first_line, insist
 from schemas.windows import windows_arrow
 from streams import metrics, topics
@@ -169,14 +169,13 @@ class Copier:
 
     def _insert(self, client: Client, consumer: Consumer) -> None:
         """Insert what waits, then commit its positions; nothing of it when asked to stop while ClickHouse is away."""
-        settings = copy_settings(bool(self._settings.clickhouse_cluster))
         messages, self._waiting, self._bytes = self._waiting, [], 0
         for table, fmt, data in _inserts(messages):
 
             def insert(attempt: int, table: str = table, fmt: str = fmt, data: bytes = data) -> bool:
                 if attempt:
                     metrics.INSERT_RETRIES.inc()
-                client.raw_insert(table, insert_block=data, fmt=fmt, settings=settings)
+                client.raw_insert(table, insert_block=data, fmt=fmt, settings=COPY_SETTINGS)
                 return True
 
             if insist(f"table {table}: ClickHouse did not take its copies", insert, self._stopping) is None:

@@ -24,10 +24,6 @@ INSERT_SETTINGS: dict[str, str] = {
     "optimize_on_insert": "0",  # merges add a rollup's rows up; doing it in the insert too took a third of its time
 }
 
-# Added when SPEND_CLICKHOUSE_CLUSTER is set: an insert is acknowledged by most replicas, so that losing the machine
-# that took it loses nothing.
-REPLICATED_INSERT_SETTINGS: dict[str, str] = {"insert_quorum": "auto"}
-
 # Inserts of the other topics' copies (clickhouse/copy_topics.py): a version says which row counts; no token is needed.
 COPY_SETTINGS: dict[str, str] = {
     "async_insert": "0",
@@ -38,17 +34,6 @@ COPY_SETTINGS: dict[str, str] = {
 }
 
 
-def copy_settings(clustered: bool) -> dict[str, str]:
-    """Settings of an insert of copies; `clustered`: whether SPEND_CLICKHOUSE_CLUSTER is set."""
-    return {**COPY_SETTINGS, **REPLICATED_INSERT_SETTINGS} if clustered else COPY_SETTINGS
-
-
-def insert_settings(clustered: bool, token: str) -> dict[str, str]:
-    """Settings of one insert of a block.
-
-    Args:
-        clustered: whether SPEND_CLICKHOUSE_CLUSTER is set.
-        token: `<priced log id>:<partition>:<block offset>`.
-    """
-    extra = REPLICATED_INSERT_SETTINGS if clustered else {}
-    return {**INSERT_SETTINGS, **extra, "insert_deduplication_token": token}
+def insert_settings(token: str) -> dict[str, str]:
+    """Settings of one insert of a block, under its token: `<priced log id>:<partition>:<block offset>`."""
+    return {**INSERT_SETTINGS, "insert_deduplication_token": token}

@@ -18,6 +18,7 @@ from string import Template
 from clickhouse_connect.driver.client import Client
 
 from clickhouse.insert_settings import TOKEN_WINDOW
+from clickhouse.replicas import require_one_shard
 from streams.errors import SpendError
 from streams.settings import Settings
 
@@ -163,13 +164,15 @@ def up(client: Client, settings: Settings, undone: Undone, dry_run: bool = False
         The migrations applied (or to apply), each with its statements.
 
     Raises:
-        SpendError: a sink has work undone, or an applied migration's files were edited.
+        SpendError: a sink has work undone, an applied migration's files were edited, or the cluster has several shards.
     """
     done = applied(client, settings)
     missing = [migration for migration in migrations() if migration.number not in done]
     plan = [(migration, statements(migration.up, settings)) for migration in missing]
     if dry_run:
         return plan
+    if settings.clickhouse_cluster:
+        require_one_shard(client, settings.clickhouse_cluster)
     for statement in statements(_HISTORY, settings):
         client.command(statement)
     for migration, steps in plan:

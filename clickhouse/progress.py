@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 
 from clickhouse_connect.driver.client import Client
 
+from clickhouse.replicas import lacking
 from streams.blocks import Block
+from streams.errors import Unreachable
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,26 @@ def read_progress(client: Client, block_log_id: str, log_id: str, partition: int
     """The latest progress of a partition, and how many blocks the sinks have inserted, in all, since it was written.
 
     None when none was written: how many came since then is not known.
+
+    Raises:
+        Unreachable: a replica answered that is behind the others.
     """
-    found = client.query(
-        """
-        SELECT block_offset, mark, blocks, rows, duplicates, dead_letters, misrouted,
-               toUnixTimestamp64Micro(event_time_max), (SELECT sum(blocks) FROM progress FINAL) - all_blocks
+    lacks, written, *columns = client.query(
+        f"""
+        WITH (priced_log_id = {{block_log:String}} AND log_id = {{log:String}}
+              AND source_partition = {{partition:Int32}}) AS own
+        SELECT {lacking("progress")}, countIf(own), anyIf(block_offset, own), anyIf(mark, own), anyIf(blocks, own),
+               anyIf(rows, own), anyIf(duplicates, own), anyIf(dead_letters, own), anyIf(misrouted, own),
+               toUnixTimestamp64Micro(anyIf(event_time_max, own)), sum(blocks) - anyIf(all_blocks, own)
         FROM progress FINAL
-        WHERE priced_log_id = {block_log:String} AND log_id = {log:String} AND source_partition = {partition:Int32}
         """,
         parameters={"block_log": block_log_id, "log": log_id, "partition": partition},
-    ).result_rows
+    ).result_rows[0]
+    _require_all(lacks)
     start = Progress(block_log_id, log_id, partition)
-    if not found:
+    if not written:
         return start, None
-    offset, mark, blocks, rows, duplicates, dead, misrouted, event_time, since = found[0]
+    offset, mark, blocks, rows, duplicates, dead, misrouted, event_time, since = columns
     progress = replace(
         start,
         block_offset=offset,
@@ -85,12 +93,18 @@ def read_progress(client: Client, block_log_id: str, log_id: str, partition: int
 
 def was_inserted_otherwise(client: Client, block_log_id: str, log_id: str) -> bool:
     """Whether events of this log were inserted from another priced log: their tokens would not be known again."""
-    found = client.query(
-        "SELECT count() FROM progress "
+    [(lacks, found)] = client.query(
+        f"SELECT {lacking('progress')}, count() FROM progress "
         "WHERE log_id = {log:String} AND priced_log_id != {block_log:String} AND block_offset >= 0",
         parameters={"block_log": block_log_id, "log": log_id},
     ).result_rows
-    return bool(found[0][0])
+    _require_all(lacks)
+    return bool(found)
+
+
+def _require_all(lacks: int) -> None:
+    if lacks:
+        raise Unreachable("the replica of ClickHouse that answers is behind the others: it has yet to fetch progress")
 
 
 def write_progress(client: Client, progress: Progress, now: datetime) -> None:

@@ -21,6 +21,7 @@ from clickhouse.client import connect
 from clickhouse.insert_settings import insert_settings
 from clickhouse.progress import Progress, read_progress, write_progress
 from clickhouse.rebuild import Months
+from clickhouse.replicas import catch_up
 from streams import blocks, topics
 from streams.blocks import Block, Header
 from streams.errors import Halt, SpendError, Unreachable
@@ -90,6 +91,9 @@ def repair(settings: Settings, now: datetime, tell: Tell, accept_gap: bool = Fal
     cut -= timedelta(days=settings.raw_retention_days - 1)
     found, months = Repair(), Months(client, cut)
     rollups = months.rollups()
+    if settings.clickhouse_cluster:  # rows that are on their way to this replica are not missing
+        catch_up(client, "usage", "progress", *(rollup.table for rollup in rollups))
+        client.set_client_setting("alter_sync", "2")  # done means: on every replica
     if not dry_run:
         months.clear()
         client.command(f"DROP TABLE IF EXISTS {_STAGED} SYNC")
@@ -295,7 +299,7 @@ class _Comparison:
             _STAGED,
             insert_block=block.value if wanted.all() else blocks.write(block.batch.filter(pa.array(wanted))),
             fmt="ArrowStream",
-            settings=insert_settings(False, f"repair:{header.block_log_id}:{header.source_partition}:{offset}"),
+            settings=insert_settings(f"repair:{header.block_log_id}:{header.source_partition}:{offset}"),
         )
 
     def _never_inserted(self, offset: int, block: Block, rows: int) -> None:

@@ -23,10 +23,11 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from clickhouse.client import connect
 from clickhouse.insert_settings import TOKEN_WINDOW, insert_settings
 from clickhouse.progress import Progress, read_progress, was_inserted_otherwise, write_progress
+from clickhouse.replicas import lacking
 from clickhouse.retry import fatal, first_line, insist
 from streams import blocks, metrics, topics
 from streams.blocks import Block, Header
-from streams.errors import Halt
+from streams.errors import Halt, Unreachable
 from streams.kafka import passes, reader, topic_ids, watermarks
 from streams.settings import Settings
 
@@ -115,7 +116,7 @@ class PartitionSink:
     def _insert(self, block: Block, offset: int) -> bool:
         """Insert until ClickHouse has acknowledged it; False when the partition was revoked before."""
         token = f"{block.header.block_log_id}:{self.partition}:{offset}"
-        settings = insert_settings(bool(self._settings.clickhouse_cluster), token)
+        settings = insert_settings(token)
 
         def insert(attempt: int) -> bool:
             if attempt:
@@ -140,11 +141,11 @@ class PartitionSink:
         kept_since = datetime.now(UTC) - timedelta(days=self._settings.raw_retention_days - 1)
         times = block.batch.column("time")
         past = pc.sum(pc.less(times, pa.scalar(kept_since.replace(tzinfo=None), times.type))).as_py() or 0
-        found = self._client.query(
-            """
-            SELECT count() FROM usage
-            WHERE log_id = {log:String} AND source_partition = {partition:Int32}
-              AND source_offset BETWEEN {first:Int64} AND {last:Int64}
+        [(found, lacks)] = self._client.query(
+            f"""
+            SELECT count(), {lacking("usage")} FROM usage
+            WHERE log_id = {{log:String}} AND source_partition = {{partition:Int32}}
+              AND source_offset BETWEEN {{first:Int64}} AND {{last:Int64}}
             """,
             parameters={
                 "log": header.log_id,
@@ -152,7 +153,9 @@ class PartitionSink:
                 "first": header.first,
                 "last": header.last,
             },
-        ).result_rows[0][0]
+        ).result_rows
+        if found < header.rows - past and lacks:
+            raise Unreachable("the replica of ClickHouse that answers has yet to fetch it from another")
         if not header.rows - past <= found <= header.rows:
             raise Halt(
                 f"partition {self.partition}, source offsets {header.first} to {header.last}: ClickHouse says it has "
@@ -217,6 +220,7 @@ class Sink:
                 self._resume()
                 if now - observed > 1.0:
                     self._observe_lag()
+                    self._tell_group()
                     observed = now
         except Exception as exc:
             fatal(exc)
@@ -327,6 +331,12 @@ class Sink:
             if part.paused and part.waiting_bytes <= _WAITING_BYTES // 2:
                 self._consumer.resume([TopicPartition(topics.PRICED, part.partition)])
                 part.paused = False
+
+    def _tell_group(self) -> None:
+        """Commit what is inserted, for whoever watches the group's lag or adds sinks by it; nothing starts from it."""
+        inserted = [TopicPartition(topics.PRICED, each.partition, each.block_offset + 1) for each in self.progress()]
+        if inserted:
+            self._consumer.commit(offsets=inserted, asynchronous=True)
 
     def _observe_lag(self) -> None:
         for partition in self._parts:

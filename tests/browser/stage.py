@@ -109,7 +109,7 @@ def fill(client: Client, settings: Settings, now: datetime, names: Sequence[str]
         records = Records(keys[first : last + 1], values[first : last + 1], offsets, written)
         block = decide(records, state, WriterSchemas(), default_table()).block
         token = f"priced-log:0:{number}"
-        client.raw_insert("usage", insert_block=block.value, fmt="ArrowStream", settings=insert_settings(False, token))
+        client.raw_insert("usage", insert_block=block.value, fmt="ArrowStream", settings=insert_settings(token))
         state.mark = last
         progress = progress.after(number, block, last)
         at = now - timedelta(minutes=5) * (BLOCKS - number)

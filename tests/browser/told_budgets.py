@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from clickhouse_connect.driver.client import Client
 
 from clickhouse.copied_rows import row
-from clickhouse.insert_settings import copy_settings
+from clickhouse.insert_settings import COPY_SETTINGS
 from streams import topics
 from streams.sample.budgets import sample_budgets
 from streams.sample.generator import Sample
@@ -99,7 +99,7 @@ def writer(client: Client, settings: Settings, now: datetime) -> Write:
         assert found, f"{topic}: {key} is not for a table"
         table, line = found
         name = f"{settings.clickhouse_database}.{table}"
-        client.raw_insert(name, insert_block=line, fmt="JSONEachRow", settings=copy_settings(False))
+        client.raw_insert(name, insert_block=line, fmt="JSONEachRow", settings=COPY_SETTINGS)
 
     return write
 

@@ -98,5 +98,5 @@ def insert(client: Client, settings: Settings, rows: list[Row], token: str) -> N
         f"{settings.clickhouse_database}.usage",
         insert_block=buffer.getvalue().to_pybytes(),
         fmt="ArrowStream",
-        settings=insert_settings(False, token),
+        settings=insert_settings(token),
     )

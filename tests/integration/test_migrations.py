@@ -14,9 +14,10 @@ from priced_rows import Row, embedded_broker, embedded_clickhouse, insert, row
 
 from clickhouse import dangling_tokens, migrate
 from clickhouse.client import connect
-from clickhouse.insert_settings import COPY_SETTINGS, INSERT_SETTINGS, REPLICATED_INSERT_SETTINGS
+from clickhouse.insert_settings import COPY_SETTINGS, INSERT_SETTINGS
 from clickhouse.migrate import migrations, statements
 from clickhouse.progress import Progress, write_progress
+from clickhouse.replicas import WRITE_SETTINGS
 from schemas.priced import priced_arrow
 from streams.cli.migrate import undone
 from streams.errors import SpendError, Unreachable
@@ -286,7 +287,7 @@ def test_an_unattributed_call_is_kept_under_an_empty_name(client: Client, conf: 
 
 
 def test_the_engine_knows_every_insert_setting(client: Client) -> None:
-    wanted = {*INSERT_SETTINGS, *COPY_SETTINGS, *REPLICATED_INSERT_SETTINGS}
+    wanted = {*INSERT_SETTINGS, *COPY_SETTINGS, *WRITE_SETTINGS, "alter_sync"}
     wanted -= {"wait_end_of_query"}  # that one is of HTTP
     found = client.query(
         "SELECT name FROM system.settings WHERE name IN {names:Array(String)}", {"names": sorted(wanted)}
@@ -300,6 +301,14 @@ def test_the_engine_parses_every_statement_for_a_cluster(client: Client, conf: S
         for statement in (*statements(migration.up, clustered), *statements(migration.down, clustered)):
             parsed = client.query("SELECT formatQuery({sql:String})", parameters={"sql": statement}).result_rows[0][0]
             assert "ON CLUSTER main" in parsed.replace("`", "")
+
+
+def test_a_cluster_that_the_server_does_not_know_is_named_before_anything_is_made(
+    client: Client, conf: Settings
+) -> None:
+    with pytest.raises(SpendError, match=r"SPEND_CLICKHOUSE_CLUSTER: this ClickHouse knows no cluster 'main'"):
+        migrate.up(client, conf.model_copy(update={"clickhouse_cluster": "main"}), nothing_undone)
+    assert schema(client, conf) == {}
 
 
 def test_a_token_whose_part_a_kill_prevented_is_mended(tmp_path: Path) -> None:

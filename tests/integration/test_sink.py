@@ -12,12 +12,16 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from confluent_kafka import TopicPartition
 from priced_log import PICO, PricedLog, coordinates, database, equal_sums, held, kill, renew, sums
 
 from clickhouse.progress import Progress, read_progress, write_progress
+from clickhouse.repair import SINK_GROUP
 from schemas.priced import priced_arrow
+from streams.kafka import reader
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
+from streams.topics import PRICED
 
 pytestmark = pytest.mark.stack
 
@@ -56,6 +60,7 @@ def test_a_block_is_inserted_as_it_is_and_progress_says_so(stack: Stack, log: Pr
     until(lambda: sums(log.settings) == equal_sums(17, cost))
     covered(log, 0, Progress(log.block_log_id, log.log_id, 0, 1, 12, blocks=2, rows=10, duplicates=3))
     covered(log, 1, Progress(log.block_log_id, log.log_id, 1, 0, 6, blocks=1, rows=7))
+    until(lambda: committed(log) == [2, 1])  # for whoever watches the group's lag, or adds sinks by it
 
 
 def test_a_block_that_repeats_offsets_is_trimmed(stack: Stack, log: PricedLog) -> None:
@@ -237,6 +242,15 @@ def covered(log: PricedLog, partition: int, wanted: Progress) -> None:
 
 def said(stack: Stack, name: str = "sink") -> str:
     return stack.log(name).read_text()
+
+
+def committed(log: PricedLog) -> list[int]:
+    """The offsets that the group of the sinks has committed, by partition."""
+    asker = reader(log.settings, SINK_GROUP)
+    try:
+        return [tp.offset for tp in asker.committed([TopicPartition(PRICED, 0), TopicPartition(PRICED, 1)], timeout=10)]
+    finally:
+        asker.close()
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:

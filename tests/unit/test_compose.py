@@ -4,8 +4,12 @@ import fnmatch
 import json
 import re
 import stat
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
@@ -71,7 +75,7 @@ def test_the_example_names_every_variable_and_no_other():
 
 def test_nothing_listens_beyond_this_machine(services: dict[str, Any]):
     ports = [port for each in services.values() for port in each.get("ports", [])]
-    assert len(ports) == 4
+    assert len(ports) == 5
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -84,13 +88,29 @@ def test_what_is_mounted_is_there(services: dict[str, Any]):
 
 def test_every_variable_of_ours_is_a_setting_that_takes_its_value(services: dict[str, Any]):
     names = {f"SPEND_{name.upper()}" for name in Settings.model_fields}
-    for each in services.values():
-        assert {name for name in each.get("environment", {}) if name.startswith("SPEND_")} <= names
+    for service in (*OWN, "grafana"):
+        assert {name for name in services[service]["environment"] if name.startswith("SPEND_")} <= names
     for service in OWN:
         told = services[service]["environment"]
         conf = Settings.model_validate({name.removeprefix("SPEND_").lower(): value for name, value in told.items()})
         assert conf.kafka_bootstrap_servers in services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
-        assert conf.clickhouse_user == services["clickhouse"]["environment"]["CLICKHOUSE_USER"]
+        assert conf.schema_registry_url and conf.schema_registry_url.startswith("http://registry:8080/")
+
+
+def test_each_process_is_a_user_of_clickhouse_with_the_rights_of_its_role(services: dict[str, Any]):
+    clickhouse = services["clickhouse"]
+    files = [mount.split(":")[0] for mount in clickhouse["volumes"] if "users.d" in mount]
+    passwords = {}
+    for file in files:
+        [user] = ElementTree.parse(REPOSITORY / file).findall("users/*")
+        passwords[user.tag] = clickhouse["environment"][user.find("password").attrib["from_env"]]
+    assert len(set(passwords.values())) == len(clickhouse["environment"]) == 4
+    told = {name: services[name]["environment"] for name in OWN}
+    users = {name: each["SPEND_CLICKHOUSE_USER"] for name, each in told.items() if "SPEND_CLICKHOUSE_USER" in each}
+    assert users == {"migrate": "spend_admin", "windows": "spend_api", "sink": "spend_sink"}
+    assert all(told[name]["SPEND_CLICKHOUSE_PASSWORD"] == passwords[user] for name, user in users.items())
+    assert services["grafana"]["environment"]["SPEND_READER_PASSWORD"] == passwords[Settings().reader_user]
+    assert services["grafana"]["environment"]["SPEND_READER_USER"] == Settings().reader_user
 
 
 def test_every_process_is_a_command_and_waits_for_what_it_needs(services: dict[str, Any]):
@@ -105,13 +125,15 @@ def test_every_process_is_a_command_and_waits_for_what_it_needs(services: dict[s
 def test_every_process_is_bounded_and_the_ones_that_stay_are_looked_after(services: dict[str, Any]):
     conf = Settings()
     for name, each in services.items():
-        assert re.fullmatch(r"\d+[mg]", each["mem_limit"])
+        assert re.fullmatch(r"\d+[mg]", each["mem_limit"]), name
+        assert 0 < each["cpus"] <= 2 and each["pids_limit"] >= 512  # Docker refuses more CPUs than there are
         if name in WEBS:
             assert f"127.0.0.1:{getattr(conf, WEBS[name])}/ready" in each["healthcheck"]["test"][-1]
         elif each["restart"] != "no" and name != "sample":
             assert each["healthcheck"]["test"][0] == "CMD"
         if name in OWN:
             assert each["read_only"] and each["cap_drop"] == ["ALL"]
+            assert each["tmpfs"] == ["/tmp"] and not [mount for mount in each.get("volumes", []) if ":/var/" in mount]
 
 
 def test_grafana_gets_what_its_provisioning_files_ask_for(services: dict[str, Any]):
@@ -128,12 +150,6 @@ def test_grafana_gets_what_its_provisioning_files_ask_for(services: dict[str, An
         assert (folder / inside.relative_to("/etc/grafana/provisioning")).exists()
 
 
-def test_the_reader_is_one_and_the_same_user(services: dict[str, Any]):
-    secret = services["grafana"]["environment"]["SPEND_READER_PASSWORD"]
-    assert services["clickhouse"]["environment"]["SPEND_READER_PASSWORD"] == secret
-    assert services["grafana"]["environment"]["SPEND_READER_USER"] == Settings().reader_user
-
-
 def test_the_image_is_made_of_files_that_are_there_and_runs_as_nobody_special():
     lines = (REPOSITORY / "deploy" / "Dockerfile").read_text(encoding="utf-8").splitlines()
     kept = [line[1:] for line in (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").split() if line[0] == "!"]
@@ -145,6 +161,20 @@ def test_the_image_is_made_of_files_that_are_there_and_runs_as_nobody_special():
     assert [file for file in copied if not any(fnmatch.fnmatch(file, pattern) for pattern in kept)] == []
     assert [line for line in lines if line.startswith("USER")] == ["USER 10001"]
     assert any("--require-hashes" in line for line in lines)
+    assert "ENV SPEND_STATE_DIR=/tmp/spendstream" in lines
+
+
+def test_the_image_and_the_scripts_pass_their_linters():
+    for command in (["hadolint", "deploy/Dockerfile"], ["shellcheck", ".ci/run"]):
+        tool = Path(sys.executable).with_name(command[0])
+        done = subprocess.run([tool, *command[1:]], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_one_version_names_the_package_the_image_and_what_compose_starts(services: dict[str, Any]):
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f'image.version="{version}"' in (REPOSITORY / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    assert {services[name]["image"] for name in OWN} == {f"spendstream:{version}"}
 
 
 def test_the_image_has_the_locked_versions_and_no_embedded_servers():
@@ -165,5 +195,5 @@ def test_passwords_are_made_up_once_and_for_the_owner_alone(tmp_path: Path):
     with pytest.raises(FileExistsError):
         main(tmp_path / ".env")
     secrets = [value for value in environment().values() if len(value) > 20]
-    assert len(set(secrets)) == 4
+    assert len(set(secrets)) == 6
     assert all(re.fullmatch(r"[\w-]+", secret) and secret not in first for secret in secrets)

@@ -133,7 +133,7 @@ def fill(client: Client, settings: Settings, now: datetime) -> None:
                 f"{settings.clickhouse_database}.usage",
                 insert_block=block.value,
                 fmt="ArrowStream",
-                settings=insert_settings(False, f"blocks:{log.partition}:{number}"),
+                settings=insert_settings(f"blocks:{log.partition}:{number}"),
             )
             progress = progress.after(number, block, state.mark)
             at = now - (len(taken) - number - 1) * _EVERY
