@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from clickhouse import migrate
 from clickhouse.client import connect
@@ -23,11 +23,9 @@ from clickhouse.progress import Progress, read_progress, write_progress
 from clickhouse.rebuild import Months
 from streams import blocks, topics
 from streams.blocks import Block, Header
-from streams.errors import Halt, SpendError, Unreachable
-from streams.kafka import admin, read_range, reader, topic_ids, watermarks
+from streams.errors import Halt, SpendError
+from streams.kafka import SINK_GROUP, group_members, read_range, reader, topic_ids, watermarks
 from streams.settings import Settings
-
-SINK_GROUP = "spendstream-sink"
 
 _STAGED = "repair_rows"
 _STRETCH_ROWS = 250_000  # compared at once
@@ -125,12 +123,7 @@ def require_no_sink(settings: Settings) -> None:
         Halt: there is one.
         Unreachable: Kafka does not answer.
     """
-    client = admin(settings)  # must live until its future is done
-    try:
-        group = client.describe_consumer_groups([SINK_GROUP], request_timeout=10)[SINK_GROUP].result()
-    except KafkaException as exc:
-        raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
-    if group.state not in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD) and not _gets_everything(settings):
+    if group_members(settings, SINK_GROUP)[SINK_GROUP] and not _gets_everything(settings):
         raise Halt(
             "a sink runs (the consumer group spendstream-sink has a member): stop every `spendstream sink`, then repair"
         )

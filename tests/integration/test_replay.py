@@ -1,0 +1,92 @@
+"""The log into an empty database, with the commands that docs/operations.md tells: the same digits as before."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from clickhouse.client import connect
+from clickhouse.copy_topics import GROUP, TOPICS
+from streams import budgets
+from streams.kafka import reader, watermarks
+from streams.producer import UsageProducer
+from streams.sample.generator import generate
+from streams.settings import Settings
+from streams.supervisor import Stack, on_free_ports
+
+pytestmark = pytest.mark.stack
+
+# every column of every raw row; sums of the rollups, whose rows merge when they like; the newest of each copy
+DIGITS = {
+    "usage": "SELECT count(), sum(cityHash64(*)), toString(sum(cost_total)) FROM {}.usage",
+    "usage_15m": "SELECT count(), sum(cityHash64(*)) FROM (SELECT time, model, workload, customer, pricing_status, "
+    "sum(calls), sum(input_tokens), sum(cost_total) FROM {}.usage_15m GROUP BY ALL)",
+    "members_15m": "SELECT count(), sum(cityHash64(*)) FROM (SELECT time, dimension, member, sum(calls), "
+    "sum(cost_total) FROM {}.members_15m GROUP BY ALL)",
+    "windows": "SELECT count(), sum(cityHash64(*)) FROM {}.windows FINAL",
+    "budgets": "SELECT count(), sum(cityHash64(id, value)) FROM {}.budgets FINAL",
+    "budget_status": "SELECT count(), sum(cityHash64(*)) FROM {}.budget_status FINAL",
+    "alerts": "SELECT count(), sum(cityHash64(id, data)) FROM {}.alerts FINAL",
+}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    conf = Settings(state_dir=tmp_path_factory.mktemp("replay"), partitions=2, block_seconds=0.1)
+    with Stack(on_free_ports(conf)) as running:
+        yield running
+
+
+def digits(conf: Settings) -> dict[str, list[tuple[object, ...]]]:
+    client, name = connect(conf), conf.clickhouse_database
+    return {table: [tuple(row) for row in client.query(sql.format(name)).result_rows] for table, sql in DIGITS.items()}
+
+
+def copied(conf: Settings) -> bool:
+    """Whether the sinks have committed every record of the topics that are copied."""
+    consumer = reader(conf, GROUP)
+    try:
+        found = consumer.list_topics(timeout=10).topics
+        places = [TopicPartition(topic, number) for topic in TOPICS for number in found[topic].partitions]
+        ends = [watermarks(consumer, tp.topic, tp.partition)[1] for tp in places]
+        return all(tp.offset >= end or end == 0 for tp, end in zip(consumer.committed(places, 10), ends, strict=True))
+    finally:
+        consumer.close()
+
+
+def until(condition: Callable[[], bool], what: str, differing: Callable[[], object] = str) -> None:
+    give_up = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < give_up, f"waited for {what}: {differing()}"
+        time.sleep(0.2)
+
+
+def audited(stack: Stack) -> dict[str, object]:
+    found = json.loads(stack.run("audit", "--json"))
+    assert (found["ok"], found["lost"], found["duplicated"]) == (True, 0, 0)
+    return dict(found)
+
+
+def test_a_replay_into_an_empty_database_gives_the_same_digits(stack: Stack) -> None:
+    said = {"name": "Everything", "scope": "global", "period": "month", "limit_usd": "1.00"}
+    budgets.create_budget(stack.settings, said, datetime.now(UTC))
+    sample = generate(seed=21, end=datetime.now(UTC), events=3_000)
+    with UsageProducer(stack.settings) as producer:
+        for keys, values in sample.encoded():
+            producer.send_many(keys, values)
+    before = audited(stack)
+    stack.stop("windows")
+    until(lambda: copied(stack.settings), "the other topics to be copied")
+    stack.stop("sink")
+    was = digits(stack.settings)
+    assert min(int(str(rows[0][0])) for rows in was.values()) > 0, was
+
+    stack.settings = stack.settings.model_copy(update={"clickhouse_database": "again"})
+    stack.run("migrate", "up")
+    stack.start("sink")
+    after = audited(stack)
+    until(lambda: digits(stack.settings) == was, "the same digits", differing=lambda: (digits(stack.settings), was))
+    assert after["cost"] == before["cost"]
