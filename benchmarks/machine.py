@@ -43,6 +43,12 @@ def peak_memory(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+def resident_memory(pid: int) -> float:
+    """The resident memory of a running process, in MB."""
+    line = next(line for line in _lines(f"/proc/{pid}/status") if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
 def cpu_seconds(pid: int) -> float:
     """Seconds of processor time, on all cores, that a running process has used."""
     fields = _lines(f"/proc/{pid}/stat")[0].rpartition(")")[2].split()

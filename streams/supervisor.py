@@ -115,7 +115,7 @@ class Stack:
             raise SpendError(f"{name} runs already")
         server = self._server(name)
         embedded.require_free(server.address)
-        self._begin([name], {name: server})
+        self._begin([name], {name: server}, alone=True)
 
     def spawn(self, name: str, *command: str) -> None:
         """Start a process of the caller's beside the parts; it is watched and stopped like them."""
@@ -158,15 +158,19 @@ class Stack:
         """SIGCONT a paused part."""
         self._signal(name, signal.SIGCONT)
 
-    def check(self) -> None:
-        """Raise when a part ended by itself.
+    def check(self, *names: str) -> None:
+        """Raise when a part ended by itself: any, or one of `names`.
 
         Raises:
             SpendError: names the part, how it ended and the end of its log.
         """
-        for name, running in self._running.items():
-            if running.process.poll() is not None:
+        for name in names or self._running:
+            if self.exit_code(name) is not None:
                 raise self._ended(name)
+
+    def exit_code(self, name: str) -> int | None:
+        """The code with which a part ended by itself, less than 0 for a signal; None while it runs."""
+        return self._get(name).process.poll()
 
     def wait(self, seconds: float | None = None) -> None:
         """Watch the parts for so long, or for ever.
@@ -215,19 +219,21 @@ class Stack:
             environment |= {address.setting: str(port), "SPEND_STATE_DIR": str(self.settings.state_dir / name)}
         return _process(kind, address, environment)
 
-    def _begin(self, names: Sequence[str], servers: dict[str, Server]) -> None:
+    def _begin(self, names: Sequence[str], servers: dict[str, Server], alone: bool = False) -> None:
+        """Start parts and wait until all are ready; `alone`: whatever becomes of the others."""
+        watched = names if alone else ()
         for name in names:
             self._tell(f"starting {name}")
             self._spawn(name, servers[name].command, servers[name].environment)
         give_up = time.monotonic() + _READY_SECONDS
         for name in names:
             while not servers[name].ready():
-                self.check()
+                self.check(*watched)
                 if time.monotonic() > give_up:
                     log = self._running[name].log
                     raise SpendError(f"{name} is not ready after {_READY_SECONDS:.0f} s{_tail(log)}")
                 time.sleep(0.05)
-        self.check()  # something else may have answered at its address
+        self.check(*watched)  # something else may have answered at its address
 
     def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         log = self.log(name)

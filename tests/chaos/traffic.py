@@ -19,6 +19,7 @@ from streams import topics
 from streams.blocks import Header
 from streams.embedded import answers
 from streams.kafka import read_range, reader, watermarks
+from streams.partitioner import partitions_of
 from streams.ports import free_port
 from streams.producer import UsageProducer
 from streams.sample.counts import NULL
@@ -39,27 +40,58 @@ class Traffic:
         poison: records that must become dead letters.
     """
 
-    def __init__(self, settings: Settings, seed: int = 1, records: int = 15_000, running_away: bool = False) -> None:
-        """`running_away`: among the traffic is a workload that costs 20 cents every five minutes, at times $10."""
+    def __init__(
+        self,
+        settings: Settings,
+        seed: int = 1,
+        records: int = 15_000,
+        *,
+        running_away: bool = False,
+        days: int = 3,
+        late: float = 0.0,
+    ) -> None:
+        """
+        Args:
+            records: events of the sample, which ends at present and is `days` long.
+            running_away: among the traffic is a workload that costs 20 cents every five minutes, at times $10.
+            late: the share of records that come later than their turn, by up to the whole of the sample.
+        """
         self.sent = self.again = self.poison = 0
         self._settings = settings
         self._rng = np.random.default_rng(seed)
         now, prefix = datetime.now(UTC), write_prefix(settings)
-        sample = generate(seed=seed, end=now, events=records, days=3)
+        sample = generate(seed=seed, end=now, events=records, days=days)
         self._order = sample.order
         self._spoilt = sample.spoilt != NULL
         pairs = sample.encoded(prefix=prefix)
         self._records = [pair for keys, values in pairs for pair in zip(keys, values, strict=True)]
         if running_away:
-            calls = list(_run_away(now - timedelta(days=3), now))
+            calls = list(_run_away(now - timedelta(days=days), now))
             reached = np.maximum.accumulate(sample.events["time"].cast("int64").to_numpy()[sample.order])
             places = np.searchsorted(reached, [int(call.time.timestamp() * 1e6) for call in calls])
             self._order = np.insert(self._order, places, len(self._spoilt) + np.arange(len(calls)))
             self._spoilt = np.append(self._spoilt, np.zeros(len(calls), bool))
             for number, (place, call) in enumerate(zip(places, calls, strict=True)):
                 self._records.insert(int(place) + number, (call.key, to_avro(call, prefix)))
+        turns = np.arange(len(self._order)) + (self._rng.random(len(self._order)) < late) * self._rng.integers(
+            0, len(self._order), len(self._order)
+        )
+        delayed = np.argsort(turns, kind="stable")
+        self._order = self._order[delayed]
+        self._records = [self._records[i] for i in delayed]
         self._at = 0
         self._known: dict[int, tuple[bytes, bytes]] = {}
+        self._held_back: int | None = None
+        self._held: list[tuple[bytes, bytes]] = []
+
+    @property
+    def left(self) -> int:
+        """Records that were not sent yet."""
+        return len(self._records) - self._at
+
+    def hold(self, partition: int | None) -> None:
+        """From the next stretch on hold back what is meant for this partition; what was held back before is sent."""
+        self._held_back = partition
 
     def publish(self, events: int, again: int = 0, poison: int = 0) -> None:
         """Send the next records, with repeats of any before and, ahead of them all, dead letters; wait for Kafka."""
@@ -81,8 +113,13 @@ class Traffic:
         self.again += again
         self.poison += poison
         first = [(b"poison:%d:%d" % (self._at, i), POISON) for i in range(poison)]
+        records = first + batch
+        partitions = partitions_of([key for key, _ in records], self._settings.partitions)
+        held = partitions == (-1 if self._held_back is None else self._held_back)
+        ready = self._held + [pair for pair, later in zip(records, held, strict=True) if not later]
+        self._held = [pair for pair, later in zip(records, held, strict=True) if later]
         with UsageProducer(self._settings) as producer:
-            producer.send_many([key for key, _ in first + batch], [value for _, value in first + batch])
+            producer.send_many([key for key, _ in ready], [value for _, value in ready])
 
     def keys(self) -> list[bytes]:
         """The keys of all events that were sent."""
@@ -177,18 +214,18 @@ def await_stop(stack: Stack, name: str) -> None:
     until(lambda: state(stack, name) == "T", f"{name} to stop; it said:\n{said(stack, name)[-2000:]}")
 
 
-def await_end(stack: Stack, name: str) -> str:
+def await_end(stack: Stack, name: str, seconds: float = 90.0) -> str:
     """Wait until a process has ended by itself, and clear it away; its log."""
-    until(lambda: state(stack, name) == "Z", f"{name} to end; it said:\n{said(stack, name)[-2000:]}", seconds=90)
+    until(lambda: state(stack, name) == "Z", f"{name} to end; it said:\n{said(stack, name)[-2000:]}", seconds)
     stack.kill(name)
     return said(stack, name)
 
 
-def audit(stack: Stack, *script: str) -> dict[str, Any]:
+def audit(stack: Stack, *script: str, wait: float = 20.0) -> dict[str, Any]:
     """The report of `spendstream audit`, as the command itself or a `script` around it gives it."""
     name = f"audit-{time.monotonic_ns()}"
-    spawn(stack, name, *(script or ("-m", "streams.cli")), "audit", "--json", "--wait", "20")
-    said = await_end(stack, name)
+    spawn(stack, name, *(script or ("-m", "streams.cli")), "audit", "--json", "--wait", f"{wait:g}")
+    said = await_end(stack, name, seconds=wait + 70)
     assert "{" in said, said
     report, _ = json.JSONDecoder().raw_decode(said[said.index("{") :])
     return dict(report)

@@ -1,0 +1,144 @@
+"""What can happen to a running pipeline: each fault is brought about for real, and what it broke runs again."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from pipeline import Pipeline, disk
+from traffic import database
+
+VIEWS = ("usage_15m_view", "members_15m_view")
+
+Fault = Callable[[Pipeline], str]
+
+
+def kill(pipeline: Pipeline) -> str:
+    """SIGKILL one or two parts at the same moment, whatever they do."""
+    names = pipeline.least_killed(2 if pipeline.rng.random() < 0.3 else 1)
+    for name in names:
+        pipeline.kill(name)
+    time.sleep(pipeline.rng.uniform(0.0, 0.5))
+    pipeline.begin(*names)
+    return f"kill {' and '.join(names)}"
+
+
+def zombie(pipeline: Pipeline) -> str:
+    """SIGSTOP a process until the others have taken over and gone on; it wakes up during later faults."""
+    name = pipeline.rng.choice([name for name in pipeline.processes if name not in pipeline.paused])
+    pipeline.pause(name)
+    return f"pause {name} for {pipeline.pause_seconds:g} s"
+
+
+def hang(pipeline: Pipeline) -> str:
+    """SIGSTOP a server: its ports are open, nothing answers."""
+    name = pipeline.rng.choice(pipeline.servers)
+    seconds = pipeline.rng.uniform(2.0, 8.0)
+    pipeline.stack.pause(name)
+    time.sleep(seconds)
+    pipeline.stack.resume(name)
+    return f"{name} hangs for {seconds:.1f} s"
+
+
+def roll(pipeline: Pipeline) -> str:
+    """SIGTERM a process and start it again, as a deployment does: partitions are handed over twice."""
+    name = pipeline.rng.choice([name for name in pipeline.processes if name not in pipeline.paused])
+    pipeline.stack.stop(name)
+    pipeline.begin(name)
+    return f"restart {name}"
+
+
+def flap(pipeline: Pipeline) -> str:
+    """One more worker or sink that comes and goes: a rebalance every few seconds."""
+    kind = pipeline.rng.choice(("worker", "windows", "sink"))
+    for _ in range(3):
+        pipeline.begin(f"{kind}-9")
+        time.sleep(pipeline.rng.uniform(0.5, 2.0))
+        pipeline.stack.stop(f"{kind}-9")
+    return f"one more {kind} comes and goes three times"
+
+
+def cut_kafka(pipeline: Pipeline) -> str:
+    """Every connection to the brokers is cut."""
+    servers = pipeline.stack.settings.kafka_bootstrap_servers.split(",")
+    for _ in range(3):
+        for server in servers:
+            cut(int(server.rpartition(":")[2]))
+        time.sleep(pipeline.rng.uniform(0.1, 0.7))
+    return "cut all connections to Kafka, three times"
+
+
+def cut_clickhouse(pipeline: Pipeline) -> str:
+    """Every connection to ClickHouse is cut, in the middle of inserts."""
+    for _ in range(5):
+        cut(urlsplit(pipeline.stack.settings.clickhouse_url).port or 0)
+        time.sleep(pipeline.rng.uniform(0.05, 0.4))
+    return "cut all connections to ClickHouse, five times"
+
+
+def cut(port: int) -> None:
+    """Cut what is connected to a port of this machine, as a firewall or a network would: both ends see a reset."""
+    subprocess.run(["ss", "-K", "dst", "127.0.0.1", "dport", "=", f":{port}"], capture_output=True, check=True)
+
+
+def fill_disk(pipeline: Pipeline) -> str:
+    """The disk of a server is full for some seconds; a broker does not come back from that by itself."""
+    name = pipeline.rng.choice([name for name in pipeline.servers if disk(pipeline.stack.settings, name).is_mount()])
+    ballast = disk(pipeline.stack.settings, name) / "ballast"
+    seconds = pipeline.rng.uniform(3.0, 8.0)
+    with ballast.open("wb") as file:
+        free = shutil.disk_usage(ballast.parent).free
+        with_room = max(0, free - 4096)
+        while with_room:  # the last pages are taken one by one: others write at the same time
+            try:
+                file.write(bytes(min(with_room, 1 << 20)))
+                file.flush()
+            except OSError:
+                break
+            with_room = max(0, shutil.disk_usage(ballast.parent).free - 4096)
+    time.sleep(seconds)
+    ballast.unlink()
+    if name != "clickhouse":
+        pipeline.kill(name)  # it has given up its log, or itself
+        pipeline.begin(name)
+    return f"the disk of {name} is full for {seconds:.1f} s"
+
+
+def replace_views(pipeline: Pipeline) -> str:
+    """The views of the rollups are dropped and made again under their names while no sink inserts."""
+    sinks = [name for name in pipeline.processes if name.startswith("sink") and name not in pipeline.paused]
+    pipeline.wake()  # who is paused in an insert would insert without the view
+    for name in sinks:
+        pipeline.kill(name)
+    with database(pipeline.stack.settings) as query:
+        for view in VIEWS:
+            [[definition]] = query(
+                "SELECT create_table_query FROM system.tables "
+                "WHERE database = currentDatabase() AND name = {name:String}",
+                name=view,
+            )
+            query(f"DROP TABLE {view} SYNC")
+            query(definition)
+    pipeline.begin(*sinks)
+    return f"replace {' and '.join(VIEWS)} behind killed sinks"
+
+
+def step_clocks(pipeline: Pipeline) -> str:
+    """The clocks of all processes jump, each its own way, by up to two days, and stay wrong."""
+    steps = {name: pipeline.rng.choice((-172_800, -7_200, -600, 600, 7_200, 172_800)) for name in pipeline.processes}
+    for name, seconds in steps.items():
+        pipeline.set_clock(name, seconds)
+    return "clocks: " + ", ".join(f"{name} {seconds:+d} s" for name, seconds in steps.items())
+
+
+def idle(pipeline: Pipeline) -> str:
+    """Nothing comes for one partition during the next faults; what was meant for it comes later, all at once."""
+    number = pipeline.rng.randrange(pipeline.stack.settings.partitions)
+    pipeline.traffic.hold(number)
+    return f"nothing for partition {number}; what was held back comes now"
+
+
+FAULTS: tuple[Fault, ...] = (
+    *(zombie, hang, roll, flap, cut_kafka, cut_clickhouse, fill_disk, replace_views, step_clocks, idle),
+)
