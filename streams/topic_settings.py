@@ -29,6 +29,9 @@ def due_settings(
     largest = topic.config.get("max.message.bytes")
     if largest and int(said.get("max.message.bytes", largest)) < int(largest):
         due["max.message.bytes"] = largest
+    stamped = topic.config.get("message.timestamp.type", "CreateTime")
+    if said.get("message.timestamp.type", stamped) != stamped:
+        due["message.timestamp.type"] = stamped
     safe = str(acknowledging(replicas))
     if said.get("min.insync.replicas", safe) != safe:
         due["min.insync.replicas"] = safe
@@ -49,6 +52,7 @@ def why(setting: str) -> str:
 _WHY = {
     "cleanup.policy": "records would be dropped that are needed, or budgets and rates forgotten",
     "max.message.bytes": "a block that is larger would stop the worker",
+    "message.timestamp.type": "records of a process whose clock is wrong would be refused, or forgotten too early",
     "min.insync.replicas": "acknowledged records could be lost with one broker, or none be taken without it",
     "unclean.leader.election.enable": "acknowledged records could be lost",
     "retention.ms": f"repeats of events that {USAGE} still holds would not be recognised",

@@ -8,7 +8,13 @@ from streams.topics import BUDGETS, PRICED, TOPICS, TOTALS, USAGE, Topic, acknow
 
 DAY = 24 * 3600 * 1000
 BY_NAME = {topic.name: topic for topic in TOPICS}
-DEFAULTS = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY), "max.message.bytes": "1048588"}
+DEFAULTS = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(7 * DAY),
+    "max.message.bytes": "1048588",
+    "message.timestamp.type": "CreateTime",
+    "unclean.leader.election.enable": "false",
+}
 
 
 def as_made(topic: Topic, replicas: int = 3) -> dict[str, str]:
@@ -31,6 +37,8 @@ def test_a_topic_as_it_is_made_is_right(topic: Topic, replicas: int) -> None:
         (PRICED, "max.message.bytes", "1048588", str(64 << 20)),
         (USAGE, "min.insync.replicas", "1", "2"),
         (USAGE, "min.insync.replicas", "3", "2"),
+        (PRICED, "message.timestamp.type", "CreateTime", "LogAppendTime"),
+        (USAGE, "message.timestamp.type", "LogAppendTime", "CreateTime"),
         (USAGE, "unclean.leader.election.enable", "true", "false"),
         (PRICED, "retention.ms", str(34 * DAY), str(35 * DAY)),
     ],
