@@ -42,6 +42,23 @@ _QUEUE_KBYTES = 32 << 10
 _JOIN_SECONDS = 10.0
 
 
+def copy_anew(settings: Settings) -> None:
+    """Let the next sink copy all records that are left: the tables may be those of a backup. No sink may run.
+
+    Raises:
+        Unreachable: the broker does not answer, or refuses.
+    """
+    consumer = reader(settings, GROUP)
+    try:
+        found = consumer.list_topics(timeout=10).topics
+        starts = [TopicPartition(topic, number, 0) for topic in TOPICS for number in found[topic].partitions]
+        consumer.commit(offsets=starts, asynchronous=False)
+    except KafkaException as exc:
+        raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
+    finally:
+        consumer.close()
+
+
 class Copier:
     """Copies until `stop`, in a thread of its own; a sink that shares the topics with others gets a part of them."""
 

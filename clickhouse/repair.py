@@ -3,7 +3,7 @@
 What is wrong is seen from the rows alone, never from notes of an earlier run, and each step is atomic: a repair that
 was killed is finished by running it again. Raw rows first: rows that no block has are deleted, copies are taken out,
 missing rows are attached, which fires no view. Then every month of every rollup whose sums are not those of its raw
-rows is made anew. At last progress, so that the sink goes on behind it.
+rows is made anew. At last progress, so that the sink goes on behind it and copies the other topics once more.
 """
 
 import time
@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from clickhouse import migrate
 from clickhouse.client import connect
+from clickhouse.copy_topics import copy_anew
 from clickhouse.insert_settings import insert_settings
 from clickhouse.progress import Progress, read_progress, write_progress
 from clickhouse.rebuild import Months
@@ -113,6 +114,7 @@ def repair(settings: Settings, now: datetime, tell: Tell, accept_gap: bool = Fal
         for _ in range(2):  # the second time each row counts the blocks of all
             for each in progress:
                 write_progress(client, each, now)
+        copy_anew(settings)
     return found
 
 
