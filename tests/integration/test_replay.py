@@ -72,10 +72,9 @@ def until(condition: Callable[[], bool], what: str, differing: Callable[[], obje
         time.sleep(0.2)
 
 
-def audited(stack: Stack) -> dict[str, object]:
+def audited(stack: Stack) -> None:
     found = json.loads(stack.run("audit", "--json"))
     assert (found["ok"], found["lost"], found["duplicated"]) == (True, 0, 0)
-    return dict(found)
 
 
 def send(conf: Settings, seed: int, events: int) -> None:
@@ -89,8 +88,8 @@ def test_a_backup_that_was_taken_in_mid_stream_is_brought_up_to_date(stack: Stac
     budgets.create_budget(stack.settings, said, datetime.now(UTC))
     client = connect(stack.settings)
     send(stack.settings, seed=21, events=2_000)
+    until(lambda: client.query("SELECT count() FROM spend.usage").result_rows[0][0] > 0, "the first rows")
     client.command("BACKUP DATABASE spend TO File('in-mid-stream')")
-    audited(stack)
     stack.stop("sink")
     client.command("DROP DATABASE spend SYNC")
     client.command("RESTORE DATABASE spend FROM File('in-mid-stream')")
@@ -102,7 +101,6 @@ def test_a_backup_that_was_taken_in_mid_stream_is_brought_up_to_date(stack: Stac
 
 
 def test_a_replay_into_an_empty_database_gives_the_same_digits(stack: Stack) -> None:
-    before = audited(stack)
     stack.stop("windows")
     until(lambda: copied(stack.settings), "the other topics to be copied")
     stack.stop("sink")
@@ -112,6 +110,5 @@ def test_a_replay_into_an_empty_database_gives_the_same_digits(stack: Stack) -> 
     stack.settings = stack.settings.model_copy(update={"clickhouse_database": "again"})
     stack.run("migrate", "up")
     stack.start("sink")
-    after = audited(stack)
     until(lambda: digits(stack.settings) == was, "the same digits", lambda: (digits(stack.settings), was))
-    assert after["cost"] == before["cost"]
+    audited(stack)
