@@ -64,8 +64,9 @@ def measure() -> Section:
     """Time `decide`, totals, merge and what is published, on one partition of spend.usage."""
     clock, conf = _Clock(), Settings()
     made = list(_priced(clock))
-    parts = [new_merging(conf, number, 1) for number in range(conf.partitions)]
-    unwatched = [replace(new_merging(conf, number, 1), watched=()) for number in range(conf.partitions)]
+    count = conf.partitions
+    parts = [new_merging(conf, number, 1, count) for number in range(count)]
+    unwatched = [replace(new_merging(conf, number, 1, count), watched=()) for number in range(count)]
     rows = windows = 0
     for number, block in enumerate(made):
         values = clock.time("totals", _totals, block.batch, conf.partitions)

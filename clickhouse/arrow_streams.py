@@ -1,4 +1,4 @@
-"""Arrow IPC streams put one behind the other, so that many blocks are one insert. Pure.
+"""Arrow IPC streams: their columns, and many put one behind the other, so that many blocks are one insert. Pure.
 
 A stream's messages are copied as they are, compressed; not one row is looked at.
 """
@@ -10,6 +10,11 @@ import pyarrow as pa
 from streams.errors import Halt
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+def columns_of(block: bytes) -> list[str]:
+    """The names of a block's columns, in their order."""
+    return list(pa.ipc.open_stream(block).schema.names)
 
 
 def joined(blocks: Iterable[tuple[str, bytes]], columns: list[str]) -> Iterator[bytes]:

@@ -3,7 +3,8 @@
 A thread beside the sink's own, with a consumer, a client and positions of its own, so that neither waits for the
 other. Every row bears a version and the newest one counts (ReplacingMergeTree), so a record may be copied any number of
 times: positions are committed in Kafka after the insert, and whoever goes on repeats what lies between. A position that
-is gone is no hole: what is left holds the newest state, and a window or budget that changes comes again as a whole.
+is gone is no hole: what is left holds the newest state, and a window or budget that changes comes again as a whole. An
+empty table is filled from the topic's start: the positions are those of another database.
 
 Blocks of windows are inserted as they are. What came within a second goes into one insert a table.
 """
@@ -32,13 +33,30 @@ log = logging.getLogger("spendstream.sink")
 
 GROUP = "spendstream-copy"
 TOPICS = (topics.WINDOWS, *COPIES)
-TABLES = ("windows", *(copy.table for copy in COPIES.values()))
+TABLES = {topics.WINDOWS: "windows", **{topic: copy.table for topic, copy in COPIES.items()}}
 
 _EVERY_SECONDS = 1.0
 _BATCH_BYTES = 16 << 20  # more than this is not read ahead of an insert
 _BATCH_RECORDS = 1_000
 _QUEUE_KBYTES = 32 << 10
 _JOIN_SECONDS = 10.0
+
+
+def copy_anew(settings: Settings) -> None:
+    """Let the next sink copy all records that are left: the tables may be those of a backup. No sink may run.
+
+    Raises:
+        Unreachable: the broker does not answer, or refuses.
+    """
+    consumer = reader(settings, GROUP)
+    try:
+        found = consumer.list_topics(timeout=10).topics
+        starts = [TopicPartition(topic, number, 0) for topic in TOPICS for number in found[topic].partitions]
+        consumer.commit(offsets=starts, asynchronous=False)
+    except KafkaException as exc:
+        raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
+    finally:
+        consumer.close()
 
 
 class Copier:
@@ -49,6 +67,7 @@ class Copier:
         self._stopping = threading.Event()
         self._waiting: list[Message] = []
         self._bytes = 0
+        self._empty: set[str] = set()  # topics whose tables have no row
         self._thread = threading.Thread(target=self._run, name="copy-topics", daemon=True)
 
     def start(self) -> None:
@@ -76,15 +95,17 @@ class Copier:
         client = connect(self._settings)
         client.database = self._settings.clickhouse_database
         found = client.query(
-            "SELECT name FROM system.tables WHERE database = {database:String}",
+            "SELECT name, total_rows FROM system.tables WHERE database = {database:String}",
             parameters={"database": self._settings.clickhouse_database},
         ).result_rows
-        missing = sorted(set(TABLES) - {name for (name,) in found})
+        rows = {name: count for name, count in found}
+        missing = sorted(set(TABLES.values()) - rows.keys())
         if missing:
             raise Halt(
                 f"database {self._settings.clickhouse_database} has no table {', '.join(missing)}: "
                 "make them with `spendstream migrate up`"
             )
+        self._empty = {topic for topic, table in TABLES.items() if rows[table] == 0}
         return client
 
     def _copy(self, client: Client) -> None:
@@ -124,7 +145,8 @@ class Copier:
         try:
             for tp, committed in zip(partitions, consumer.committed(partitions, timeout=10), strict=True):
                 first, end = self._bounds(consumer, tp, committed.offset)
-                tp.offset = committed.offset if first <= committed.offset <= end else first
+                is_there = first <= committed.offset <= end and tp.topic not in self._empty
+                tp.offset = committed.offset if is_there else first
                 if committed.offset >= 0 and tp.offset != committed.offset:  # it is negative where none was
                     _tell_gone(tp, committed.offset, first)
             consumer.assign(partitions)
@@ -184,6 +206,7 @@ class Copier:
         for message in messages:
             topic, partition, offset = _place(message)
             ends[topic, partition] = offset + 1
+            self._empty.discard(topic)
             metrics.COPIED.labels(topic).inc()
         try:
             consumer.commit(offsets=[TopicPartition(*place, end) for place, end in ends.items()], asynchronous=False)
@@ -213,7 +236,8 @@ def _inserts(messages: list[Message]) -> Iterator[tuple[str, str, bytes]]:
 
 
 def _tell_gone(tp: TopicPartition, was: int | None, first: int) -> None:
-    log.warning("%s partition %d: offset %s is gone; the copy goes on at %d", tp.topic, tp.partition, was, first)
+    where = f"{tp.topic} partition {tp.partition}"
+    log.warning("%s: offset %s is gone, or of another database; the copy goes on at %d", where, was, first)
 
 
 def _observe_lag(consumer: Consumer) -> None:

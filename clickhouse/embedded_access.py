@@ -13,7 +13,11 @@ from clickhouse.embedded_engine import Connection, Counters
 LIMITS = {"max_memory_usage": 2_000_000_000, "max_execution_time": 30, "max_result_rows": 100_000}
 MOST = {"max_memory_usage": 2_000_000_000, "max_execution_time": 120, "max_result_rows": 1_000_000}
 
-_CONFIG = "<clickhouse><users_config>{users}</users_config></clickhouse>\n"
+_CONFIG = """<clickhouse>
+    <users_config>{users}</users_config>
+    <backups><allowed_path>{backups}</allowed_path></backups>
+</clickhouse>
+"""
 _USERS = """<clickhouse>
     <profiles><default/><reader><constraints>{constraints}</constraints></reader></profiles>
     <quotas><default/></quotas>
@@ -32,11 +36,14 @@ _USERS = """<clickhouse>
 
 
 def write_access(folder: Path, database: str) -> Path:
-    """Write the engine's configuration into `folder`, for a reader of `database`; the file to start it with."""
+    """Write the engine's configuration into `folder`, for a reader of `database`; the file to start it with.
+
+    `BACKUP ... TO File('name')` writes to `backups` beside `folder`, so that whoever removes one keeps the other.
+    """
     constraints = "".join(f"<{name}><max>{most}</max></{name}>" for name, most in MOST.items())
     users, config = folder / "users.xml", folder / "config.xml"
     users.write_text(_USERS.format(constraints=constraints, database=database), encoding="utf-8")
-    config.write_text(_CONFIG.format(users=users), encoding="utf-8")
+    config.write_text(_CONFIG.format(users=users, backups=folder.parent / "backups"), encoding="utf-8")
     return config
 
 

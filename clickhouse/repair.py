@@ -3,7 +3,7 @@
 What is wrong is seen from the rows alone, never from notes of an earlier run, and each step is atomic: a repair that
 was killed is finished by running it again. Raw rows first: rows that no block has are deleted, copies are taken out,
 missing rows are attached, which fires no view. Then every month of every rollup whose sums are not those of its raw
-rows is made anew. At last progress, so that the sink goes on behind it.
+rows is made anew. At last progress, so that the sink goes on behind it and copies the other topics once more.
 """
 
 import time
@@ -14,21 +14,20 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from clickhouse import migrate
 from clickhouse.client import connect
+from clickhouse.copy_topics import copy_anew
 from clickhouse.insert_settings import insert_settings
 from clickhouse.progress import Progress, read_progress, write_progress
 from clickhouse.rebuild import Months
 from clickhouse.replicas import catch_up
 from streams import blocks, topics
 from streams.blocks import Block, Header
-from streams.errors import Halt, SpendError, Unreachable
-from streams.kafka import admin, read_range, reader, topic_ids, watermarks
+from streams.errors import Halt, SpendError
+from streams.kafka import SINK_GROUP, group_members, read_range, reader, topic_ids, watermarks
 from streams.settings import Settings
-
-SINK_GROUP = "spendstream-sink"
 
 _STAGED = "repair_rows"
 _STRETCH_ROWS = 250_000  # compared at once
@@ -119,6 +118,7 @@ def repair(settings: Settings, now: datetime, tell: Tell, accept_gap: bool = Fal
         for _ in range(2):  # the second time each row counts the blocks of all
             for each in progress:
                 write_progress(client, each, now)
+        copy_anew(settings)
     return found
 
 
@@ -129,12 +129,7 @@ def require_no_sink(settings: Settings) -> None:
         Halt: there is one.
         Unreachable: Kafka does not answer.
     """
-    client = admin(settings)  # must live until its future is done
-    try:
-        group = client.describe_consumer_groups([SINK_GROUP], request_timeout=10)[SINK_GROUP].result()
-    except KafkaException as exc:
-        raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
-    if group.state not in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD) and not _gets_everything(settings):
+    if group_members(settings, SINK_GROUP)[SINK_GROUP] and not _gets_everything(settings):
         raise Halt(
             "a sink runs (the consumer group spendstream-sink has a member): stop every `spendstream sink`, then repair"
         )

@@ -20,6 +20,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from clickhouse.arrow_streams import columns_of
 from clickhouse.client import connect
 from clickhouse.insert_settings import TOKEN_WINDOW, insert_settings
 from clickhouse.progress import Progress, read_progress, was_inserted_otherwise, write_progress
@@ -28,7 +29,7 @@ from clickhouse.retry import fatal, first_line, insist
 from streams import blocks, metrics, topics
 from streams.blocks import Block, Header
 from streams.errors import Halt, Unreachable
-from streams.kafka import passes, reader, topic_ids, watermarks
+from streams.kafka import SINK_GROUP, passes, reader, topic_ids, watermarks
 from streams.settings import Settings
 
 log = logging.getLogger("spendstream.sink")
@@ -52,6 +53,7 @@ class PartitionSink:
         self._client = client
         self._progress = self._written = progress
         self._behind = behind
+        self._columns: frozenset[str] = frozenset()  # of table usage, as far as they are known
         self._written_at = time.monotonic()
         self._revoked = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.partition}", daemon=True)
@@ -122,6 +124,7 @@ class PartitionSink:
             if attempt:
                 metrics.INSERT_RETRIES.inc()
             started = time.perf_counter()
+            self._refuse_unknown_columns(block, offset)
             self._client.raw_insert("usage", insert_block=block.value, fmt="ArrowStream", settings=settings)
             if attempt or offset <= self._behind:
                 self._confirm(block)
@@ -131,6 +134,18 @@ class PartitionSink:
 
         what = f"partition {self.partition} block {offset}: ClickHouse did not take it"
         return insist(what, insert, self._revoked) is not None
+
+    def _refuse_unknown_columns(self, block: Block, offset: int) -> None:
+        """ClickHouse matches columns by name. What a block lacks, an older worker wrote it, becomes NULL; but what the
+        table lacks would be dropped without a word."""
+        names = columns_of(block.value)
+        if not self._columns.issuperset(names):
+            self._columns = frozenset(row[0] for row in self._client.query("DESCRIBE TABLE usage").result_rows)
+        if unknown := [name for name in names if name not in self._columns]:
+            raise Halt(
+                f"partition {self.partition} block {offset}: table usage has no column {', '.join(unknown)}: a worker "
+                "of a newer release wrote it. Run `spendstream migrate up` of that release, then start the sink again"
+            )
 
     def _confirm(self, block: Block) -> None:
         """After a repeated insert: are the rows there, save those that were past their retention?
@@ -180,7 +195,7 @@ class Sink:
         self._parts: dict[int, PartitionSink] = {}
         self._consumer: Consumer = reader(
             settings,
-            "spendstream-sink",
+            SINK_GROUP,
             **{
                 "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
                 "heartbeat.interval.ms": int(settings.session_timeout_seconds * 1000 / 6),

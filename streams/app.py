@@ -14,6 +14,7 @@ from faust.web import Request, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams import metrics
+from streams.kafka import PRICE_GROUP, WINDOWS_GROUP
 from streams.settings import Settings
 from streams.transport import Batch, BatchConsumer, BatchSchema, BatchTransport, Stage
 
@@ -35,7 +36,7 @@ class AppStage(Stage, Protocol):
 
 def price_app(settings: Settings, stage: AppStage) -> faust.App:
     """The Faust app `spendstream-price`: `spend.usage` into priced blocks."""
-    return _app("spendstream-price", settings, settings.worker_web_port, stage)
+    return _app(PRICE_GROUP, settings, settings.worker_web_port, stage)
 
 
 class LookingStage(AppStage, Protocol):
@@ -48,9 +49,7 @@ class LookingStage(AppStage, Protocol):
 
 def windows_app(settings: Settings, total_blocks: LookingStage, merge_totals: LookingStage) -> faust.App:
     """The Faust app `spendstream-windows`: priced blocks into totals, totals into windows and alerts."""
-    app = _app(
-        "spendstream-windows", settings, settings.windows_web_port, total_blocks, merge_totals, fetch_bytes=16 << 20
-    )
+    app = _app(WINDOWS_GROUP, settings, settings.windows_web_port, total_blocks, merge_totals, fetch_bytes=16 << 20)
     for stage, seconds in ((total_blocks, 1.0), (merge_totals, 0.25)):
         _add_timer(app, stage, seconds)
     return app

@@ -14,6 +14,8 @@ Kafka headers say what it covers, so that a reader can know, trim or skip it wit
     misrouted         records whose key belongs to another partition
     price_version     version of the rate data
     event_time_max    latest event time among the rows, microseconds since 1970
+    follows           only in a first block, without rows, of a partition that the log grew by (streams/grow_log.py):
+                      partition:offset, all of whose keys came from there, and up to where
 """
 
 from collections.abc import Iterable, Mapping
@@ -53,6 +55,7 @@ class Header:
     dead_letters: Mapping[str, np.ndarray] = field(default_factory=dict)
     misrouted: int = 0
     event_time_max: int = 0
+    follows: tuple[int, int] | None = None
 
     @property
     def dead_letter_count(self) -> int:
@@ -85,6 +88,7 @@ class Header:
             "price_version": self.price_version,
             "event_time_max": self.event_time_max,
             **{_DEAD_LETTER + reason: to_ranges(offsets) for reason, offsets in self.dead_letters.items()},
+            **({} if self.follows is None else {"follows": "{}:{}".format(*self.follows)}),
         }
         return [(key, str(value).encode()) for key, value in pairs.items()]
 
@@ -117,6 +121,7 @@ class Header:
             },
             misrouted=int(texts["misrouted"]),
             event_time_max=int(texts["event_time_max"]),
+            follows=_follows(texts["follows"]) if "follows" in texts else None,
         )
 
 
@@ -215,6 +220,11 @@ def trim(block: Block, mark: int | None) -> tuple[Block | None, int]:
     kept = batch.filter(pc.greater(batch.column("source_offset"), mark))
     trimmed = replace(header.beyond(mark), rows=kept.num_rows)
     return Block(trimmed, write(kept)), header.last
+
+
+def _follows(text: str) -> tuple[int, int]:
+    partition, _, last = text.partition(":")
+    return int(partition), int(last)
 
 
 def to_ranges(offsets: np.ndarray) -> str:

@@ -9,8 +9,17 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupState,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from streams.errors import Halt, Unreachable
 from streams.settings import Settings
@@ -18,6 +27,8 @@ from streams.settings import Settings
 log = logging.getLogger("spendstream.kafka")
 
 MAX_MESSAGE_BYTES = 64 << 20
+
+PRICE_GROUP, WINDOWS_GROUP, SINK_GROUP = "spendstream-price", "spendstream-windows", "spendstream-sink"
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
@@ -152,6 +163,56 @@ def topic_ids(settings: Settings, *names: str) -> dict[str, str]:
                 raise Halt(f"topic {name} does not exist: make it with `spendstream topics create`") from exc
             raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
     return ids
+
+
+def topic_settings(settings: Settings, names: list[str]) -> dict[str, dict[str, str]]:
+    """The settings of each topic as the broker has them, its defaults included.
+
+    Raises:
+        Unreachable: the broker does not answer, or a topic does not exist.
+    """
+    client = admin(settings)  # must live until its futures are done
+    wanted = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    try:
+        return {
+            resource.name: {name: entry.value for name, entry in future.result().items() if entry.value is not None}
+            for resource, future in client.describe_configs(wanted, request_timeout=10).items()
+        }
+    except KafkaException as exc:
+        raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
+
+
+def alter_topic(settings: Settings, topic: str, name: str, value: str) -> None:
+    """Change one setting of a topic.
+
+    Raises:
+        Unreachable: the broker refuses, or does not answer.
+    """
+    client = admin(settings)  # must live until its future is done
+    change = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[change])
+    try:
+        client.incremental_alter_configs([resource], request_timeout=10)[resource].result()
+    except KafkaException as exc:
+        raise Unreachable(f"topic {topic}: {name}={value} is refused: {exc.args[0].str()}") from exc
+
+
+def group_members(settings: Settings, *groups: str) -> dict[str, int]:
+    """How many members each consumer group has; one that was killed is counted until its session is over.
+
+    Raises:
+        Unreachable: the broker does not answer.
+    """
+    client = admin(settings)  # must live until its futures are done
+    try:
+        found = {
+            name: future.result()
+            for name, future in client.describe_consumer_groups(list(groups), request_timeout=10).items()
+        }
+    except KafkaException as exc:
+        raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
+    gone = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
+    return {name: 0 if group.state in gone else len(group.members) for name, group in found.items()}
 
 
 def reader(settings: Settings, group: str = "spendstream-reader", **config: Any) -> Consumer:

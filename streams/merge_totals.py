@@ -119,17 +119,18 @@ class MergeStage:
         statuses = topic_statuses(settings)
         earlier = Earlier(settings, ids[0])
         consumer = reader(settings)
+        count = self._producer.partitions(topics.TOTALS)
         try:
             for number in partitions:
                 began = time.monotonic()
-                merging = new_merging(settings, number, self._producer.partitions(topics.USAGE))
-                book = new_book(settings, number, self._producer.partitions(topics.TOTALS))
+                merging = new_merging(settings, number, self._producer.partitions(topics.USAGE), count)
+                book = new_book(settings, number, count)
                 why = Reasons(settings, ids[0], merging)
                 alarms = Alarms(book.zone, self._told.ids, self._told.crossed, why, self._is_planned)
                 saved = WindowsLog(number)
                 saved.claim(self._producer)
                 summary = saved.load(consumer, merging, ids)
-                book.base = earlier.days(number, self._producer.partitions(topics.TOTALS))
+                book.base = earlier.days(number, count)
                 book.base_until = earlier.until
                 self._told.ids |= earlier.alerts
                 if summary is not None:

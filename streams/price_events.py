@@ -78,7 +78,10 @@ class PriceStage:
         found = admin(self._settings).list_topics(timeout=10).topics
         usage, priced = len(found[topics.USAGE].partitions), len(found[topics.PRICED].partitions)
         if usage != priced:
-            raise Halt(f"spend.usage has {usage} partitions and spend.priced {priced}: they must be as many")
+            raise Halt(
+                f"spend.usage has {usage} partitions and spend.priced {priced}: they must be as many, and "
+                "`spendstream doctor` names the mend"
+            )
         return LogIds(ids[topics.USAGE], ids[topics.PRICED], usage)
 
     async def process(self, batch: Batch) -> None:

@@ -5,6 +5,7 @@ release all rebuild the same state from the same blocks.
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,38 +81,87 @@ def take_over(settings: Settings, ids: LogIds, partition: int, accept_gap: bool 
 def _read_blocks(consumer: Consumer, state: PartitionState, start: int, end: int, settings: Settings) -> None:
     """Load the last `dedup_horizon` source offsets' worth of blocks."""
     newest = _header(consumer, state.partition, end - 1)
-    horizon_start = newest.last - settings.dedup_horizon
-    at = _first_needed(consumer, state.partition, start, end, horizon_start)
+    at = _first_needed(consumer, state.partition, start, end, newest.last - settings.dedup_horizon)
     try:
         _load(consumer, state, at, end, newest.last - settings.poison_window)
     except Hole:
         # Begun at a repeat: paused workers' blocks stand behind those of their successors.
         state.index = DedupIndex(settings.dedup_horizon)
         state.poison = PoisonGuard(settings.poison_window, settings.poison_share)
-        _load(consumer, state, start, end, newest.last - settings.poison_window)
+        _load(consumer, state, start, end, newest.last - settings.poison_window, whole=True)
 
 
-def _load(consumer: Consumer, state: PartitionState, at: int, end: int, poison_from: int) -> None:
-    """Fill the state from the blocks from `at` up to, not including, `end`."""
+def _load(
+    consumer: Consumer, state: PartitionState, at: int, end: int, poison_from: int, *, whole: bool = False
+) -> None:
+    """Fill the state from the blocks from `at` up to, not including, `end`; `whole`: and from all that they follow."""
+    _inherit(consumer, state, state.partition, at, end, whole=whole)
     mark: int | None = None
-    for message in read_range(consumer, topics.PRICED, state.partition, at, end):
-        header = Header.from_kafka(message.headers())  # type: ignore[arg-type]
-        if header.log_id != state.log_id:
-            raise Halt(
-                f"spend.priced partition {state.partition} holds blocks of another spend.usage log ({header.log_id}): "
-                "the topic was made anew; make spend.priced anew as well"
-            )
-        block, mark = blocks.trim(Block(header, message.value() or b""), mark)
+    for block, mark in _decided(consumer, state, state.partition, at, end):
         if block is not None:
-            columns = blocks.read(block.value, ["source", "id", "source_offset"])
-            state.index.load(
-                fingerprints(columns.column("source").cast(pa.string()), columns.column("id")),
-                np.asarray(columns.column("source_offset")),
-                through=mark,
-            )
+            _remember(state, block, mark, 0)
             if mark > poison_from:
                 state.poison.remember(block.header.last - block.header.first + 1, block.header.dead_letter_count)
     state.mark = -1 if mark is None else mark
+
+
+def _inherit(
+    consumer: Consumer, state: PartitionState, partition: int, at: int, end: int, *, origin: int = 0, whole: bool
+) -> None:
+    """Where the blocks from `at` on begin with a partition's first: load what it follows, at offsets below `origin`.
+
+    Args:
+        partition: the one whose blocks those are.
+        origin: its offset 0 as the state counts. What it follows ends just before, as if it were one partition.
+        whole: from the first block that is left, not only the horizon's.
+    """
+    follows = _follows(consumer, partition, at, end)
+    if follows is None:
+        return
+    before, last = follows
+    start, stop = watermarks(consumer, topics.PRICED, before)
+    origin -= last + 1
+    if start < stop:
+        at = start if whole else _first_needed(consumer, before, start, stop, -origin - state.index.horizon)
+        _inherit(consumer, state, before, at, stop, origin=origin, whole=whole)
+        for block, mark in _decided(consumer, state, before, at, stop):
+            if block is not None:
+                _remember(state, block, mark, origin)
+            if mark >= last:
+                break
+
+
+def _follows(consumer: Consumer, partition: int, at: int, end: int) -> tuple[int, int] | None:
+    """What the last of a partition's first blocks says, as a move that was cut short begins anew."""
+    found = None
+    while at < end and (follows := _header(consumer, partition, at).follows) is not None:
+        found, at = follows, at + 1
+    return found
+
+
+def _decided(
+    consumer: Consumer, state: PartitionState, partition: int, at: int, end: int
+) -> Iterator[tuple[Block | None, int]]:
+    """The blocks of a partition from `at` to `end`, trimmed, each with the mark after it."""
+    mark: int | None = None
+    for message in read_range(consumer, topics.PRICED, partition, at, end):
+        header = Header.from_kafka(message.headers())  # type: ignore[arg-type]
+        if header.log_id != state.log_id:
+            raise Halt(
+                f"spend.priced partition {partition} holds blocks of another spend.usage log ({header.log_id}): "
+                "the topic was made anew; make spend.priced anew as well"
+            )
+        block, mark = blocks.trim(Block(header, message.value() or b""), mark)
+        yield block, mark
+
+
+def _remember(state: PartitionState, block: Block, mark: int, origin: int) -> None:
+    columns = blocks.read(block.value, ["source", "id", "source_offset"])
+    state.index.load(
+        fingerprints(columns.column("source").cast(pa.string()), columns.column("id")),
+        np.asarray(columns.column("source_offset")) + origin,
+        through=mark + origin,
+    )
 
 
 def _first_needed(consumer: Consumer, partition: int, start: int, end: int, source_offset: int) -> int:

@@ -33,20 +33,20 @@ from streams.spend.windows import Retention, Windows
 log = logging.getLogger("spendstream.windows")
 
 
-def new_merging(settings: Settings, partition: int, sources: int) -> Merging:
-    """The empty state of a partition of spend.totals; `sources`: partitions of spend.usage."""
-    share = settings.partitions
+def new_merging(settings: Settings, partition: int, sources: int, partitions: int) -> Merging:
+    """The empty state of a partition of spend.totals, which has `partitions`; `sources`: those of spend.usage."""
     windows = Windows(
         partition,
         ZoneInfo(settings.timezone),
         Retention(settings.minute_hours * 3_600, settings.quarter_days * 86_400),
-        -(-settings.members // share),
+        -(-settings.members // partitions),
     )
+    most = settings.anomaly_members // partitions
     watched = tuple(settings.anomaly_dimensions.split(","))
     return Merging(
         windows,
         tuple(Closing(detector.window_seconds) for detector in DETECTORS),
-        tuple(Watch(detector, settings.anomaly_members // share, settings.alerts_per_hour) for detector in DETECTORS),
+        tuple(Watch(detector, most, settings.alerts_per_hour) for detector in DETECTORS),
         sources,
         watched,
     )

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import numpy as np
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer
@@ -117,6 +118,9 @@ class _PartitionAudit:
     def judge(self, consumer: Consumer) -> Iterator[int]:
         """Judge every record and compare stretch by stretch; yields now and then how many offsets are behind it."""
         number, start, end = self.partition.number, self.partition.start, self.partition.end
+        if start < self.horizon:
+            for source, event_id, at in self._followed(consumer, number):
+                self.oracle.accepted.remember(source, event_id, at)
         if start > 0:
             # Repeats of what has expired are recognised too, so those identities are taken from the raw rows.
             for source, event_id, at in self.tables.identities(self.log_id, number, start - self.horizon, start):
@@ -135,6 +139,14 @@ class _PartitionAudit:
                 self._compare(self.oracle.cut(), first, offset + 1)
                 first = offset + 1
         self._compare(self.oracle.cut(), first, end)
+
+    def _followed(self, consumer: Consumer, number: int, origin: int = 0) -> Iterator[tuple[str, str, int]]:
+        """(source, id, offset) of the raw rows of the partition that this one was split from, at offsets below it."""
+        firsts = takewhile(lambda header: header.follows is not None, _headers(consumer, self.log_id, number))
+        for before, last in [header.follows for header in firsts if header.follows is not None][-1:]:
+            yield from self._followed(consumer, before, origin - last - 1)
+            for source, event_id, at in self.tables.identities(self.log_id, before, last - self.horizon, last + 1):
+                yield source, event_id, at + origin - last - 1
 
     def _compare(self, expected: Expected, first: int, stop: int) -> None:
         """Compare source offsets `first` up to, not including, `stop` with the raw rows."""

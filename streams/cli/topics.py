@@ -10,9 +10,11 @@ from confluent_kafka.admin import NewTopic
 from rich.console import Console
 from rich.table import Table
 
+from streams.doctor.broker import wrong_settings
 from streams.errors import SpendError, Unreachable
 from streams.grant_rights import grant as grant_rights
-from streams.kafka import admin, create_topics, wait_for_brokers
+from streams.grow_log import grow as grow_log
+from streams.kafka import admin, alter_topic, create_topics, wait_for_brokers
 from streams.kafka_rights import ROLES
 from streams.settings import settings
 from streams.topics import PRICED, TOPICS, USAGE, acknowledging
@@ -35,6 +37,38 @@ def create() -> None:
     usage, priced = (len(found[name].partitions) for name in (USAGE, PRICED))
     if usage != priced:
         raise SpendError(f"{USAGE} has {usage} partitions and {PRICED} {priced}: they must be as many")
+
+
+@app.command()
+def configure() -> None:
+    """Mend the settings of existing topics that would lose or stop something (`spendstream doctor` tells which).
+
+    How long topics are kept stays as it is, but that spend.priced is kept as long as spend.usage.
+    """
+    conf = settings()
+    wait_for_brokers(conf)
+    wrong = wrong_settings(conf)
+    for topic, name, value, due in wrong:
+        alter_topic(conf, topic, name, due)
+        print(f"{topic}: {name}={due} (it was {value})")
+    if not wrong:
+        print("nothing to mend")
+
+
+@app.command()
+def grow(
+    partitions: Annotated[int, typer.Argument(min=2, help="How many there are to be: a multiple of what there is.")],
+) -> None:
+    """Give the log more partitions, so that more workers and sinks can share the work.
+
+    Every event stays counted once, also one that is sent again across the move: the new partitions go on from what the
+    old ones accepted. Stop the producers, let the workers price everything, stop workers, windows workers and sinks;
+    grow; start them with SPEND_PARTITIONS at the new count, and then the producers. Cut short, run it again.
+    """
+    conf = settings()
+    wait_for_brokers(conf)
+    grow_log(conf, partitions, print)
+    print(f"set SPEND_PARTITIONS={partitions} everywhere, and start the workers, then the producers")
 
 
 @app.command(hidden=True)

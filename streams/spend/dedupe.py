@@ -79,14 +79,15 @@ class DedupIndex:
         if not len(offsets):
             return np.zeros(0, dtype=bool)
         low, high = np.ascontiguousarray(keys[:, 0]), np.ascontiguousarray(keys[:, 1])
-        before = self._find(low, high, offsets)
+        positions = offsets - (offsets[0] if self.newest is None else self._base)
+        before = self._find(low, high, positions)
         accepted = before < 0
         latest: dict[tuple[int, int], int] = {}
         for row in _rows_of_repeated(low):  # few: identities that this batch itself repeats are decided in order
-            key, offset = (int(low[row]), int(high[row])), int(offsets[row])
+            key, position = (int(low[row]), int(high[row])), int(positions[row])
             at = latest.get(key, int(before[row]))
-            accepted[row] = at < 0 or offset - at > self.horizon
-            latest[key] = offset if accepted[row] else at
+            accepted[row] = at < 0 or position - at > self.horizon
+            latest[key] = position if accepted[row] else at
         self._append(low[accepted], high[accepted], offsets[accepted], int(offsets[-1]))
         return accepted
 
@@ -118,12 +119,12 @@ class DedupIndex:
         if self.newest is not None and offsets[0] <= self.newest:
             raise ValueError(f"offset {offsets[0]} was decided before: the index has come to {self.newest}")
 
-    def _find(self, low: np.ndarray, high: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """Offset at which each key was accepted within the horizon of its own offset; -1 where it was not."""
+    def _find(self, low: np.ndarray, high: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Position at which each key was accepted within the horizon of its own; -1 where it was not."""
         found = np.full(len(low), -1, dtype=np.int64)
         at = self._head_positions(self._bucket(low))
         rows = np.arange(len(low))
-        oldest = offsets - (self._base + self.horizon)
+        oldest = positions - self.horizon
         while len(rows):
             reached = (at >= 0) & (at >= oldest[rows])  # beyond it the chain is older still
             rows, at = rows[reached], at[reached]
@@ -131,7 +132,7 @@ class DedupIndex:
             same = self._low[slot] == low[rows]
             if same.any():
                 same[same] = self._high[slot[same]] == high[rows[same]]
-                found[rows[same]] = at[same] + self._base
+                found[rows[same]] = at[same]
             back = self._back[slot].astype(np.int64)
             on = ~same & (back > 0)
             rows, at = rows[on], at[on] - back[on]

@@ -21,7 +21,7 @@ def replay(settings: Settings, budgets: Mapping[str, Budget]) -> list[Alert]:
     """The alerts of all partitions. The budgets were there before the first call."""
     found: list[Alert] = []
     for number in range(settings.partitions):
-        merging = new_merging(settings, number, settings.partitions)
+        merging = new_merging(settings, number, settings.partitions, settings.partitions)
         book = new_book(settings, number, settings.partitions)
         alarms = Alarms(book.zone, set(), {}, lambda *_: Explained((), None, "replayed"), lambda *_: False)
         origin = Origin("replay", Completeness(0, 0, 0, 0), book.zone)

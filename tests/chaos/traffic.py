@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -121,6 +121,10 @@ class Traffic:
         with UsageProducer(self._settings) as producer:
             producer.send_many([key for key, _ in ready], [value for _, value in ready])
 
+    def keys(self) -> list[bytes]:
+        """The keys of all events that were sent."""
+        return [key for key, _ in self._known.values()]
+
 
 def _run_away(start: datetime, end: datetime) -> Iterator[UsageEvent]:
     """A call in every five minutes; after a warm-up of ten hours, every five hours three of them are long."""
@@ -159,10 +163,17 @@ def crash(stack: Stack, name: str, step: str, *command: str) -> int:
     return spawn(stack, name, str(HERE / "crash_at.py"), step, *command)
 
 
-def begin(stack: Stack, name: str, *command: str, step: str = "", **environment: object) -> int:
-    """Start `spendstream COMMAND`, with a step of `crash_at.py` if you like, and wait until it is ready, whatever has
-    become of the others; returns the port of its web."""
-    script = (str(HERE / "crash_at.py"), step) if step else ("-m", "streams.cli")
+def begin(
+    stack: Stack,
+    name: str,
+    *command: str,
+    step: str = "",
+    release: Sequence[str] = ("-m", "streams.cli"),
+    **environment: object,
+) -> int:
+    """Start `spendstream COMMAND` of a release, with a step of `crash_at.py` if you like, and wait until it is ready,
+    whatever has become of the others; returns the port of its web."""
+    script = (str(HERE / "crash_at.py"), step) if step else release
     port = spawn(stack, name, *script, *command, **environment)
     until(
         lambda: answers(f"http://127.0.0.1:{port}/ready") or state(stack, name) == "Z", f"{name}: {said(stack, name)}"

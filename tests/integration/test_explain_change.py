@@ -327,7 +327,7 @@ def test_twenty_anomalies_wait_no_longer_than_one_for_a_clickhouse_that_hangs(co
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         hung = conf.model_copy(update={"clickhouse_url": url})
-        why = Reasons(hung, "log", new_merging(hung, 0, 1))
+        why = Reasons(hung, "log", new_merging(hung, 0, 1, 1))
         found = Finding(0, "opened", "major", 300, TEN, TEN, TEN + 300, picos("1.60"), picos("4.80"), 2.0)
         began = time.monotonic()
         told = [why("workload", f"job-{number}", found, began) for number in range(20)]

@@ -64,6 +64,19 @@ def test_headers_survive_the_wire():
     assert (read.first, read.last, read.rows, read.dead_letter_count) == (3, 12, 1, 2)
 
 
+def test_the_first_block_of_a_partition_that_the_log_grew_by_covers_nothing_and_says_what_it_follows():
+    first = Header("log", "blocks", 5, 0, -1, 0, "", follows=(1, 4711))
+    assert Header.from_kafka(first.to_kafka()).follows == (1, 4711)
+    assert block(3, 12, [3]).header.follows is None
+    again = block(0, -1, [], follows=(1, 4712))  # a move that was cut short began anew
+    then = block(0, 2, [0, 2])
+    mark = None
+    for each in (Block(first, again.value), again, then):
+        new, mark = blocks.trim(each, mark)
+        assert new == each
+    assert mark == 2
+
+
 @given(st.sets(st.integers(0, 300)))
 def test_offset_ranges_are_read_as_they_were_written(offsets: set[int]):
     ascending = np.array(sorted(offsets), dtype=np.int64)

@@ -95,7 +95,7 @@ def histories(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], list[int], l
     identities = draw(st.sampled_from([1, 4, 40, 4_000]))
     universe = [(seed.choice([1, 5, 1 << 40, seed.getrandbits(64)]), seed.getrandbits(64)) for _ in range(identities)]
     gap = draw(st.sampled_from([0, 3, horizon, 3 * horizon]))
-    offset, at = draw(st.integers(0, 10**12)), []
+    offset, at = draw(st.one_of(st.integers(-500, 0), st.integers(0, 10**12))), []  # below 0: streams/grow_log.py
     for _ in range(count):
         offset += 1 + (seed.randint(0, gap) if gap and seed.random() < 0.1 else 0)
         at.append(offset)
