@@ -51,8 +51,9 @@ def copy_anew(settings: Settings) -> None:
     consumer = reader(settings, GROUP)
     try:
         found = consumer.list_topics(timeout=10).topics
-        starts = [TopicPartition(topic, number, 0) for topic in TOPICS for number in found[topic].partitions]
-        consumer.commit(offsets=starts, asynchronous=False)
+        starts = [TopicPartition(t, number, 0) for t in TOPICS if t in found for number in found[t].partitions]
+        if starts:
+            consumer.commit(offsets=starts, asynchronous=False)
     except KafkaException as exc:
         raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
     finally:

@@ -54,7 +54,8 @@ def replicas(settings: Settings) -> Iterator[Finding]:
     if few:
         yield Finding(
             "replicas",
-            f"SPEND_REPLICATION is {settings.replication}, but {', '.join(few)} have {min(copies.values())}",
+            f"SPEND_REPLICATION is {settings.replication}, but there is {min(copies.values())} of "
+            f"{'every topic' if len(few) == len(TOPICS) else ', '.join(few)}",
             "give them more copies (More copies in docs/operations.md), or lower SPEND_REPLICATION",
         )
         return

@@ -90,7 +90,7 @@ def windows(settings: Settings) -> Iterator[Finding]:
     elif budgets:
         yield Finding(
             "windows",
-            f"{budgets} budgets, and no windows worker has run: nobody watches them",
+            f"no windows worker has run, and nobody watches the budgets ({budgets})",
             "start one: spendstream windows",
         )
     else:
