@@ -3,7 +3,7 @@ BIN := .venv/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test browser screenshots lint bench dashboards kafka kafka-jars lock clean
+.PHONY: help setup demo up test browser screenshots lint bench dashboards kafka kafka-jars lock audit-deps clean
 
 help: ## What one can do
 	@grep -E '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -63,8 +63,13 @@ lock: ## Resolve the dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.11 --extra registry --extra build --generate-hashes --no-annotate \
 		--no-header --constraint requirements.lock pyproject.toml -o deploy/requirements.lock
 
+audit-deps: ## Look every locked dependency up among known vulnerabilities; what cannot be looked up is a failure, too
+	@test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && \
+		.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
+	.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements.lock
+
 .env: ## Passwords for docker compose, made up
 	@$(PYTHON) deploy/make_env.py $@
 
 clean: ## Remove .venv and the state of the embedded stack
-	rm -rf .venv .spend
+	rm -rf .venv .venv-audit .spend

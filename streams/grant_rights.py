@@ -50,7 +50,7 @@ def grant(settings: Settings, dry_run: bool = False) -> Changes:
         if missing:
             _finish(settings, client.create_acls(missing, request_timeout=_SECONDS).values())
         if beyond:
-            filters = [_exactly(line) for line in beyond]
+            filters = [exactly(line) for line in beyond]
             _finish(settings, client.delete_acls(filters, request_timeout=_SECONDS).values())
     return Changes([table[line] for line in missing], [_text(line) for line in beyond])
 
@@ -92,7 +92,8 @@ def _line(right: Right) -> AclBinding:
     )
 
 
-def _exactly(line: AclBinding) -> AclBindingFilter:
+def exactly(line: AclBinding) -> AclBindingFilter:
+    """What finds this line and no other."""
     return AclBindingFilter(
         line.restype,
         line.name,

@@ -61,6 +61,21 @@ def test_only_the_settings_read_the_environment():
     assert readers <= {"streams/settings.py", "streams/child.py", "clickhouse/embedded_server.py", "streams/web.py"}
 
 
+def test_nothing_that_is_read_is_run():
+    loads_code = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+    runs = {"eval", "exec", "os.system", "yaml.load", "yaml.full_load", "yaml.unsafe_load"}
+    found = []
+    for folder in ("streams", "schemas", "clickhouse", "grafana"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            found += [(path, module) for module in imports(path) if module.split(".")[0] in loads_code]
+            calls = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Call)]
+            found += [(path, ast.unparse(call.func)) for call in calls if ast.unparse(call.func) in runs]
+            # of numpy, subprocess and Faust: each may be told to unpickle, or to ask a shell
+            words = {"allow_pickle", "shell", "key_serializer", "value_serializer", "serializer"}
+            found += [(path, word.arg) for call in calls for word in call.keywords if word.arg in words]
+    assert found == []
+
+
 def test_the_command_line_offers_every_command_file():
     from streams.cli import COMMANDS
 
