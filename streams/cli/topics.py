@@ -113,11 +113,11 @@ def rights(as_json: Annotated[bool, typer.Option("--json", help="JSON for machin
     if as_json:
         print(json.dumps([asdict(role) for role in ROLES], indent=2))
         return
-    table = Table("user", "for", "reads", "writes", "creates", "groups")
     for role in ROLES:
-        lists = (role.reads, role.writes, role.creates, role.groups)
-        table.add_row(role.user, role.what, *("all" if len(each) == len(TOPICS) else ", ".join(each) for each in lists))
-    Console().print(table)
+        print(f"{role.user}: {role.what}")
+        for what in ("reads", "writes", "creates", "groups"):
+            if names := getattr(role, what):
+                print(f"  {what:8}{'all topics' if len(names) == len(TOPICS) else ', '.join(names)}")
 
 
 @app.command()

