@@ -3,7 +3,7 @@ BIN := .venv/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test browser screenshots lint bench dashboards kafka kafka-jars lock audit-deps clean
+.PHONY: help setup demo up test chaos browser screenshots lint bench dashboards kafka kafka-jars lock audit-deps clean
 
 help: ## What one can do
 	@grep -E '^[.a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ kafka-jars: setup ## Fetch Apache Kafka where Java and Maven can: contract and c
 
 test: setup browser kafka-jars ## All tests, two files at a time (JOBS=1: one)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+chaos: setup kafka-jars ## A storm of 200 kills and as many other faults on three brokers, as root: KILLS=200 SEED=1
+	$(BIN)/python tests/chaos/storm.py $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 browser: ## Install chromium where it is missing (Debian, as root): tests and screenshots of the preview drive it
 	@command -v chromium >/dev/null || { apt-get update -qq && \

@@ -77,7 +77,8 @@ def test_nothing_grows_while_processes_run_or_events_wait(stack: Stack, traffic:
 
 
 def test_a_worker_refuses_a_move_that_is_half_done(stack: Stack) -> None:
-    admin(stack.settings).create_partitions([NewPartitions(topics.PRICED, NEW)])[topics.PRICED].result(10)
+    client = admin(stack.settings)  # must live until its future is done
+    client.create_partitions([NewPartitions(topics.PRICED, NEW)])[topics.PRICED].result(10)
     spawn(stack, "hasty", "-m", "streams.cli", "worker")
     assert "spend.usage has 2 partitions and spend.priced 4" in await_end(stack, "hasty")
     doctor = {finding.check: finding for finding in examine(stack.settings)}

@@ -103,7 +103,8 @@ def altered(topic: str, name: str, value: str) -> Break:
 @contextmanager
 def a_move_to_more_partitions_is_half_done(stack: Stack) -> Iterator[Settings]:
     grown = NewPartitions(topics.PRICED, 2)
-    admin(stack.settings).create_partitions([grown])[topics.PRICED].result(10)
+    client = admin(stack.settings)  # must live until its future is done
+    client.create_partitions([grown])[topics.PRICED].result(10)
     time.sleep(0.5)  # a controller acknowledges before its brokers know
     yield stack.settings
 
