@@ -40,8 +40,8 @@ COUNTS = (1, 2, 4)
 PARTITIONS = 4
 WARM_EVENTS = 20_000
 LIVE_RATE, LIVE_SECONDS, SETTLE_SECONDS = 2_000, 30.0, 10.0
-# A stopped process must not be missed, nor take the time for a stall.
-PATIENT = {"session_timeout_seconds": 300.0, "stall_seconds": 600.0}
+# A stopped process must not be missed, nor take the time for a stall; a sink ends when it was stopped for a minute.
+PATIENT = {"session_timeout_seconds": 60.0, "stall_seconds": 600.0}
 TAKEN_OVER = {"worker": "spend.usage", "windows": "spend.totals", "sink": "spend.priced"}  # partitions, in the logs
 
 
@@ -68,12 +68,10 @@ def run(count: int, backlog: Traffic, tell: Tell) -> tuple[dict[str, Drain], siz
     with tempfile.TemporaryDirectory(prefix="spendstream-scaling-") as state:
         conf = on_free_ports(Settings(state_dir=Path(state), broker="kafka", partitions=PARTITIONS))
         conf = conf.model_copy(update=PATIENT)
-        with Stack(conf, parts=(*SERVERS, "topics", "migrate"), tell=tell) as stack:
+        names = {kind: [kind, *(f"{kind}-{number}" for number in range(2, count + 1))] for kind in sizing.PROCESSES}
+        processes = [name for each in names.values() for name in each]
+        with Stack(conf, parts=(*SERVERS, "topics", "migrate", *processes), tell=tell) as stack:
             give_budgets(stack)
-            names = {kind: [kind, *(f"{kind}-{number}" for number in range(2, count + 1))] for kind in sizing.PROCESSES}
-            for each in names.values():
-                for name in each:
-                    stack.start(name)
             warm = send(stack.settings, WARM_EVENTS, seed=301).events
             level: dict[str, Callable[[], object]] = {
                 "worker": lambda: until_level(stack, *PRICE),
@@ -84,9 +82,8 @@ def run(count: int, backlog: Traffic, tell: Tell) -> tuple[dict[str, Drain], siz
             level["windows"]()
             count_rows(stack, warm)
             until_level(stack, *COPIES)
-            for each in names.values():
-                for name in each:
-                    stack.pause(name)
+            for name in processes:
+                stack.pause(name)
             broker = -cpu_seconds(stack.pid("broker"))
             tell(f"sending {len(backlog.keys):,} records")
             with UsageProducer(stack.settings) as producer:
@@ -97,7 +94,7 @@ def run(count: int, backlog: Traffic, tell: Tell) -> tuple[dict[str, Drain], siz
 
 
 def _drain(stack: Stack, kind: str, names: list[str], level: Callable[[], object]) -> Drain:
-    """Let go on, wait until nothing is left, and stop again (all but sinks, which end when they were stopped long)."""
+    """Let go on, wait until nothing is left, and stop again, so that the next kind is alone; sinks are the last."""
     used = {name: -cpu_seconds(stack.pid(name)) for name in (*names, *SERVERS)}
     began = time.perf_counter()
     for name in names:
