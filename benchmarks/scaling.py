@@ -194,13 +194,8 @@ def main() -> int:
     for section in sections(drains, backlog.events):
         console.print(figures.table(section))
     if measured is not None:
-        print(
-            *(
-                f"{name}: {cost.micros:.1f} µs an event, {cost.idle:.3f} cores a partition"
-                for name, cost in measured.costs.items()
-            ),
-            sep="\n",
-        )
+        for part, cost in measured.costs.items():
+            print(f"{part}: {cost.micros:.1f} µs an event, and {cost.idle:.3f} cores a partition")
         print(f"Kafka: {measured.kafka_bytes:.0f} bytes an event; ClickHouse: {measured.row_bytes:.0f} bytes a row\n")
         print(sizing.table(measured))
     return 0
