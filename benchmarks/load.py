@@ -63,7 +63,7 @@ def measure(events: int, with_audit: bool, tell: Tell) -> Iterator[Section]:
             section, rate = _backlog(stack, rows)
             yield section
             yield _pressure(stack, rate, tell)
-            yield _recovery(stack)
+            yield _recovery(stack, tell)
             if with_audit:
                 yield audit(stack, tell)
 
@@ -154,7 +154,7 @@ def _offer(stack: Stack, made: list[Traffic], rate: float) -> int:
         return max(most, behind())
 
 
-def _recovery(stack: Stack) -> Section:
+def _recovery(stack: Stack, tell: Tell) -> Section:
     """SIGKILL a part in mid-stream, start it again at once, and wait for what it makes."""
     section = Section(
         "Killed in mid-stream",
@@ -166,6 +166,7 @@ def _recovery(stack: Stack) -> Section:
     for part in GOES_ON:
         stack.wait(SETTLE_SECONDS)
         for made, seconds in _recover(stack, part).items():
+            tell(f"{part} killed: first {made} after {seconds:.1f} s")
             section.most(f"{part}: first {made}", seconds, "s", WANTED_SECONDS)
     stack.wait(SETTLE_SECONDS)
     stack.stop("traffic")
