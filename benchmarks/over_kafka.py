@@ -79,7 +79,7 @@ def measure(events: int, tell: Tell) -> Iterator[Section]:
         yield latency.measure(stack)
         if TRACES.is_dir():
             yield _traces(stack, tell)
-        yield _audit(stack, tell)
+        yield audit(stack, tell)
 
 
 def _peer(stack: Stack, tell: Tell) -> float:
@@ -195,7 +195,7 @@ def _bare_inserts(conf: Settings, blocks: list[_Block], tell: Tell) -> float:
 def _whole_way(stack: Stack, events: int, tell: Tell) -> Section:
     """Topic to queryable row with worker and sink side by side."""
     conf = stack.settings
-    before = _count(conf)
+    before = rows_now(conf)
     tell(f"sending {events:,} more events")
     sent = send(conf, events, seed=22)
     stack.start("sink")
@@ -228,14 +228,14 @@ def _traces(stack: Stack, tell: Tell) -> Section:
     )
     for name, file in FILES:
         tell(f"sending {file}")
-        before, started = _count(stack.settings), time.perf_counter()
+        before, started = rows_now(stack.settings), time.perf_counter()
         sent = json.loads(stack.run("produce", "--json", "--format", name, str(TRACES / file)))["sent"]
         samples = count_rows(stack, before + sent)
         section.rate(f"{name}: {sent:,} requests", sent / (samples[-1].at - started), unit="requests/s")
     return section
 
 
-def _audit(stack: Stack, tell: Tell) -> Section:
+def audit(stack: Stack, tell: Tell) -> Section:
     """Prove that the speed cost no digit.
 
     Raises:
@@ -266,11 +266,11 @@ class _Sample:
     count: int
 
 
-def count_rows(stack: Stack, target: int) -> list[_Sample]:
+def count_rows(stack: Stack, target: int, every: float = POLL_SECONDS) -> list[_Sample]:
     """Look at the number of rows until they are as many."""
     client = connect(stack.settings)
     sql = f"SELECT count() FROM {stack.settings.clickhouse_database}.usage"
-    return until(stack, lambda: int(client.query(sql).result_rows[0][0]), target, every=POLL_SECONDS)
+    return until(stack, lambda: int(client.query(sql).result_rows[0][0]), target, every)
 
 
 def sustained(samples: list[_Sample]) -> float:
@@ -280,7 +280,8 @@ def sustained(samples: list[_Sample]) -> float:
     return (samples[-1].count - first.count) / (samples[-1].at - first.at)
 
 
-def _count(conf: Settings) -> int:
+def rows_now(conf: Settings) -> int:
+    """Rows of raw usage that a query sees."""
     return int(connect(conf).query(f"SELECT count() FROM {conf.clickhouse_database}.usage").result_rows[0][0])
 
 

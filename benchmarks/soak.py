@@ -94,6 +94,12 @@ def measure(stack: Stack, rate: int, seconds: float, tell: Console) -> Section:
     return section
 
 
+def give_budgets(stack: Stack) -> None:
+    """A budget for all spend and one for each customer, so that the windows worker has something to say."""
+    stack.run("budgets", "create", "Everything", "--scope", "global", "--limit", "1000000")
+    stack.run("budgets", "create", "Each customer", "--scope", "customer", "--member", "*", "--limit", "10000")
+
+
 def growth(at: Sequence[float], values: Sequence[float]) -> float:
     """How much a value grows an hour, by least squares over the second half of the looks; `at` in seconds."""
     half = len(at) // 2
@@ -110,8 +116,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="spendstream-soak-") as folder:
         conf = on_free_ports(Settings(state_dir=Path(folder), broker=args.broker))
         with Stack(conf, parts=EVERYTHING) as stack:
-            stack.run("budgets", "create", "Everything", "--scope", "global", "--limit", "1000000")
-            stack.run("budgets", "create", "Each customer", "--scope", "customer", "--member", "*", "--limit", "10000")
+            give_budgets(stack)
             section = measure(stack, args.rate, args.minutes * 60, console)
             console.print(figures.table(section))
             console.print(stack.run("audit", "--wait", "60") if args.minutes <= 10 else "", highlight=False)
