@@ -170,7 +170,7 @@ def up(client: Client, settings: Settings, undone: Undone, dry_run: bool = False
     plan = [(migration, statements(migration.up, settings)) for migration in missing]
     if dry_run:
         return plan
-    for statement in statements(_HISTORY, settings):
+    for statement in statements(HISTORY, settings):
         client.command(statement)
     for migration, steps in plan:
         _check_views(client, settings, migration, undone)
@@ -197,7 +197,7 @@ def down(
     return plan
 
 
-_HISTORY = """
+HISTORY = """
 CREATE DATABASE IF NOT EXISTS $database $on_cluster;
 CREATE TABLE IF NOT EXISTS $database.migrations $on_cluster
 (
