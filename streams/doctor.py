@@ -13,11 +13,11 @@ from clickhouse.progress import read_progress
 from schemas.registry import Registry
 from streams.blocks import Header
 from streams.errors import SpendError
-from streams.kafka import admin, read_range, reader, topic_ids, wait_for_brokers, watermarks
+from streams.kafka import admin, other_retention, read_range, reader, topic_ids, wait_for_brokers, watermarks
 from streams.rate_sources import read_rates_file
 from streams.settings import Settings
 from streams.spend.rates import default_table
-from streams.topics import DEAD_LETTER, PRICED, TOPICS, TOTALS, USAGE
+from streams.topics import DEAD_LETTER, PRICED, TOPICS, TOTALS, USAGE, retention_of_topics
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,24 @@ def _migrations(settings: Settings) -> Iterator[Finding]:
         f"{len(pending)} not applied" if pending else "all applied",
         "spendstream migrate up" if pending else "",
     )
+
+
+_DAYS = "_retention_days"
+
+
+def _retention(settings: Settings) -> Iterator[Finding]:
+    """Whether topics and tables keep what they hold for as long as the settings say."""
+    others = sorted(other_retention(settings, retention_of_topics(settings)))
+    tables = sorted(migrate.other_retention(connect(settings), settings))
+    if others:
+        said = f"otherwise than SPEND_..._RETENTION_DAYS say: {', '.join(others)}"
+        yield Finding("retention", said, "spendstream topics create")
+    if tables:
+        said = f"otherwise than SPEND_..._RETENTION_DAYS say: {', '.join(tables)}"
+        yield Finding("retention", said, "spendstream migrate up")
+    if not others and not tables:
+        days = [f"{name.removesuffix(_DAYS)} {kept}" for name, kept in settings if name.endswith(_DAYS)]
+        yield Finding("retention", f"days: {', '.join(days)}".replace("_", " "))
 
 
 def _lag(settings: Settings) -> Iterator[Finding]:
@@ -186,6 +204,7 @@ _CHECKS: tuple[tuple[str, tuple[str, ...], Callable[[Settings], Iterator[Finding
     ("schema", (), _schema),
     ("database", (), _database),
     ("migrations", ("database",), _migrations),
+    ("retention", ("broker", "topics", "database", "migrations"), _retention),
     ("lag", ("broker", "topics", "database", "migrations"), _lag),
     ("windows", ("broker", "topics"), _windows),
     ("dead letters", ("broker", "topics"), _dead_letters),

@@ -6,11 +6,11 @@ No client resets a position by itself: `auto.offset.reset` is an error everywher
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from streams.errors import Halt, Unreachable
 from streams.settings import Settings
@@ -80,6 +80,54 @@ def create_topics(settings: Settings, wanted: list[NewTopic]) -> dict[str, bool]
         if time.monotonic() > deadline:
             raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers} does not show the topics it has made")
         time.sleep(0.1)
+
+
+def other_retention(settings: Settings, retention: Mapping[str, str]) -> dict[str, str]:
+    """The topics that keep records for another time than they should; the embedded broker keeps all and tells of none.
+
+    Args:
+        settings: where the brokers are.
+        retention: milliseconds by topic; all of them exist.
+
+    Returns:
+        By topic the milliseconds that it has.
+
+    Raises:
+        Unreachable: the broker does not answer or refuses.
+    """
+    client = admin(settings)  # must live until its futures are done
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in retention]
+    found = {}
+    for resource, future in client.describe_configs(resources, request_timeout=10).items():
+        try:
+            told = future.result().get("retention.ms")
+        except KafkaException as exc:
+            raise Unreachable(f"Kafka does not tell how topic {resource.name} is kept: {exc.args[0].str()}") from exc
+        if told is not None and told.value != retention[resource.name]:
+            found[resource.name] = str(told.value)
+    return found
+
+
+def keep(settings: Settings, retention: Mapping[str, str]) -> None:
+    """Let topics keep their records for so many milliseconds.
+
+    Raises:
+        Unreachable: the broker refuses.
+    """
+    client = admin(settings)  # must live until its futures are done
+    resources = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            name,
+            incremental_configs=[ConfigEntry("retention.ms", kept, incremental_operation=AlterConfigOpType.SET)],
+        )
+        for name, kept in retention.items()
+    ]
+    for resource, future in client.incremental_alter_configs(resources, request_timeout=10).items():
+        try:
+            future.result()
+        except KafkaException as exc:
+            raise Unreachable(f"the retention of topic {resource.name} cannot be set: {exc.args[0].str()}") from exc
 
 
 def topic_ids(settings: Settings, *names: str) -> dict[str, str]:

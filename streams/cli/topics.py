@@ -10,24 +10,32 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.errors import SpendError, Unreachable
-from streams.kafka import admin, create_topics, wait_for_brokers
+from streams.kafka import admin, create_topics, keep, other_retention, wait_for_brokers
 from streams.settings import settings
-from streams.topics import PRICED, TOPICS, USAGE, acknowledging
+from streams.topics import PRICED, TOPICS, USAGE, acknowledging, retention_of_topics
 
 app = typer.Typer(help="Kafka topics of the pipeline.", no_args_is_help=True)
 
 
 @app.command()
 def create() -> None:
-    """Make the topics that are missing, as `show` lists them. Existing topics are left as they are."""
+    """Make the topics that are missing, as `show` lists them. Those that are there are left as they are, save that they
+    keep records for as long as the SPEND_..._RETENTION_DAYS settings say.
+    """
     conf = settings()
     wait_for_brokers(conf)
     durable = {"min.insync.replicas": str(acknowledging(conf.replication))}
     wanted = [
-        NewTopic(t.name, t.partitions or conf.partitions, conf.replication, config=t.config | durable) for t in TOPICS
+        NewTopic(t.name, t.partitions or conf.partitions, conf.replication, config=t.settled(conf) | durable)
+        for t in TOPICS
     ]
-    for name, missing in create_topics(conf, wanted).items():
-        print(f"{name}: {'made' if missing else 'is there'}")
+    made = create_topics(conf, wanted)
+    retention = {name: kept for name, kept in retention_of_topics(conf).items() if not made[name]}
+    others = other_retention(conf, retention) if retention else {}
+    if others:
+        keep(conf, {name: retention[name] for name in others})
+    for name, missing in made.items():
+        print(f"{name}: {'made' if missing else 'kept for another time' if name in others else 'is there'}")
     found = admin(conf).list_topics(timeout=10).topics
     usage, priced = (len(found[name].partitions) for name in (USAGE, PRICED))
     if usage != priced:
@@ -59,7 +67,8 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="JSON for machines
             if exc.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise Unreachable(f"Kafka at {conf.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
             partitions, log_id = "missing", ""
-        rows.append({"topic": topic.name, "partitions": partitions, "id": log_id, "what": topic.what, **topic.config})
+        what = {"topic": topic.name, "partitions": partitions, "id": log_id, "what": topic.what}
+        rows.append(what | topic.settled(conf))
     if as_json:
         print(json.dumps(rows, indent=2))
         return

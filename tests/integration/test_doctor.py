@@ -56,6 +56,16 @@ def test_a_migration_that_is_not_applied_is_told(stack: Stack):
     assert findings(stack.settings)["migrations"].mend == ""
 
 
+def test_rows_that_are_kept_for_another_time_than_set_are_told(stack: Stack):
+    assert "raw 400, rollup 3650" in findings(stack.settings)["retention"].found
+    shorter = stack.settings.model_copy(update={"raw_retention_days": 90, "alert_retention_days": 30})
+    found = findings(shorter)["retention"]
+    assert (found.found.rpartition(": ")[2], found.mend) == (
+        "alerts, deliveries, usage, windows",
+        "spendstream migrate up",
+    )
+
+
 def test_events_that_nobody_prices_ask_for_a_worker(stack: Stack):
     with UsageProducer(stack.settings) as producer:
         for _ in range(20):
