@@ -18,7 +18,7 @@ from streams.apache_kafka import folder
 from streams.compacted import put, values
 from streams.kafka import read_range, reader, watermarks
 from streams.producer import UsageProducer
-from streams.pseudonyms import forget, known_names, pseudonym, pseudonyms_of
+from streams.pseudonyms import forget, known_names, mentions, pseudonym, pseudonyms_of
 from streams.settings import Settings
 from streams.supervisor import EVERYTHING, Stack, on_free_ports
 
@@ -199,3 +199,10 @@ def test_a_name_that_a_producer_published_before_it_heard_is_shown_to_nobody(sta
     assert "bob@example.com" not in stack.run("names", "list") + stack.run("report", "--by", "user")
     forget(conf, {GONE})  # whatever came back goes with it
     assert who not in values(conf, topics.NAMES, bytes)
+
+
+def test_where_people_wrote_a_name_themselves_is_told(stack: Stack) -> None:
+    stack.run("budgets", "create", "For Zoë Example", "--limit", "9")
+    [told] = mentions(stack.settings, "zoë example")
+    assert told.startswith("spend.budgets ")
+    assert mentions(stack.settings, "nobody of that name") == []
