@@ -22,17 +22,16 @@ from clickhouse.replicas import require_one_shard
 from streams.errors import SpendError
 from streams.settings import Settings
 
-REPLICATED_WINDOW_SECONDS = 35 * 24 * 3600  # as long as spend.priced is kept; ClickHouse's own default is an hour
-
 # Table -> its TTL as ClickHouse writes it, to follow a setting that is changed later.
 RETENTION: dict[str, str] = {
     "usage": "toDateTime(time) + toIntervalDay($raw_retention_days)",
     "usage_15m": "time + toIntervalDay($rollup_retention_days)",
     "members_15m": "time + toIntervalDay($rollup_retention_days)",
-    "windows": "start + toIntervalDay(multiIf(level = 'minute', 3, "
+    "windows": "start + toIntervalDay(multiIf(level = 'minute', $minute_retention_days, "
     "level = 'quarter_hour', $raw_retention_days, $rollup_retention_days))",
-    "alerts": "toDateTime(time) + toIntervalDay($rollup_retention_days)",
-    "deliveries": "toDateTime(at) + toIntervalDay($rollup_retention_days)",
+    "alerts": "toDateTime(time) + toIntervalDay($alert_retention_days)",
+    "deliveries": "toDateTime(at) + toIntervalDay($alert_retention_days)",
+    "health": "toDateTime(recorded_at) + toIntervalDay($health_retention_days)",
 }
 
 # Says in a sentence what a sink has still to insert, or None when nothing is left.
@@ -100,7 +99,8 @@ def statements(template: str, settings: Settings) -> list[str]:
     cluster = settings.clickhouse_cluster
     deduplication = (
         f"replicated_deduplication_window = {TOKEN_WINDOW}, "
-        f"replicated_deduplication_window_seconds = {REPLICATED_WINDOW_SECONDS}"
+        # as long as spend.priced is kept; ClickHouse's own default is an hour
+        f"replicated_deduplication_window_seconds = {settings.log_retention_days * 24 * 3600}"
         if cluster
         else f"non_replicated_deduplication_window = {TOKEN_WINDOW}"
     )
@@ -110,9 +110,8 @@ def statements(template: str, settings: Settings) -> list[str]:
         replicated="Replicated" if cluster else "",
         deduplication=deduplication,
         durability="fsync_after_insert = 1, fsync_part_directory = 1",
-        raw_retention_days=settings.raw_retention_days,
-        rollup_retention_days=settings.rollup_retention_days,
         timezone=settings.timezone,
+        **{name: days for name, days in settings if name.endswith("_retention_days")},
     )
     text = re.sub(r"(?<=\S) +(?= |$)", "", text, flags=re.MULTILINE)  # what an empty $on_cluster leaves
     return [statement.strip() for statement in re.split(r";\s*$", text, flags=re.MULTILINE) if statement.strip()]
@@ -173,7 +172,7 @@ def up(client: Client, settings: Settings, undone: Undone, dry_run: bool = False
         return plan
     if settings.clickhouse_cluster:
         require_one_shard(client, settings.clickhouse_cluster)
-    for statement in statements(_HISTORY, settings):
+    for statement in statements(HISTORY, settings):
         client.command(statement)
     for migration, steps in plan:
         _check_views(client, settings, migration, undone)
@@ -200,7 +199,7 @@ def down(
     return plan
 
 
-_HISTORY = """
+HISTORY = """
 CREATE DATABASE IF NOT EXISTS $database $on_cluster;
 CREATE TABLE IF NOT EXISTS $database.migrations $on_cluster
 (
@@ -249,19 +248,26 @@ def _has_rows(client: Client, database: str) -> bool:
     return bool(found and found[0][0])
 
 
-def _follow_retention(client: Client, settings: Settings) -> None:
-    database, cluster = settings.clickhouse_database, settings.clickhouse_cluster
+def other_retention(client: Client, settings: Settings) -> dict[str, str]:
+    """The tables that keep their rows for another time than the settings say, and the TTL that those say."""
     tables = client.query(
         "SELECT name, create_table_query FROM system.tables WHERE database = {database:String}",
-        parameters={"database": database},
+        parameters={"database": settings.clickhouse_database},
     ).result_rows
     ddl = {name: query for name, query in tables}
+    found = {}
     for table, template in RETENTION.items():
         [wanted] = statements(template, settings)
         kept = re.search(r"\bTTL (.*?) SETTINGS ", ddl.get(table, ""), flags=re.DOTALL)
         if kept and kept[1] != wanted:
-            on_cluster = statements("$on_cluster", settings)[0] if cluster else ""
-            client.command(f"ALTER TABLE {database}.{table} {on_cluster} MODIFY TTL {wanted}")
+            found[table] = wanted
+    return found
+
+
+def _follow_retention(client: Client, settings: Settings) -> None:
+    on_cluster = statements("$on_cluster", settings)[0] if settings.clickhouse_cluster else ""
+    for table, wanted in other_retention(client, settings).items():
+        client.command(f"ALTER TABLE {settings.clickhouse_database}.{table} {on_cluster} MODIFY TTL {wanted}")
 
 
 def _follow_timezone(client: Client, settings: Settings) -> None:

@@ -12,6 +12,17 @@ MAX_RAW_USAGE_BYTES = 64 << 10
 MAX_ENTRIES = 64  # of `quantities` and of `tags`
 MAX_RECORD_BYTES = 256 << 10  # of an encoded event, its prefix included
 
+# what is kept of an event: beyond these it counts, and says less (streams/spend/content.py)
+MAX_TAG_CHARACTERS = 256  # of a key and of a value of `tags`
+MAX_KEPT_USAGE_BYTES = 4 << 10  # of `raw_usage`; the largest usage objects of providers have about 1 KiB
+USAGE_OBJECT = (
+    r"\A\{(?:[\s{}\[\],]"
+    r'|"[A-Za-z0-9_./-]{1,64}"\s*:\s*(?:"[A-Za-z0-9_.:+/-]{0,64}")?'
+    r"|-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?\b"
+    r"|true|false|null)*\}\z"
+)
+"""A JSON object of nothing but numbers, true, false, null and, as keys and values, names without a space (RE2)."""
+
 EARLIEST_US = 1_420_070_400_000_000  # 2015-01-01
 LATEST_US = 4_102_444_800_000_000  # 2100-01-01
 MAX_AHEAD_US = 5 * 60 * 1_000_000  # of `time` ahead of its record's Kafka timestamp

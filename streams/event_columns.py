@@ -84,6 +84,25 @@ def record_keys(batch: pa.RecordBatch) -> list[bytes]:
     return joined.cast(pa.binary()).to_pylist()
 
 
+def with_texts(batch: pa.RecordBatch, field: str, of: Callable[[list[str]], Mapping[str, str]]) -> pa.RecordBatch:
+    """The events with texts of a field in place of others.
+
+    Args:
+        batch: schema `usage_event_arrow()`.
+        field: the name of a text field.
+        of: is given the field's distinct texts that are not empty; what it leaves out stays as it is.
+    """
+    place = batch.schema.get_field_index(field)
+    column = batch.column(place)
+    found = of([text for text in pc.unique(column).to_pylist() if text])
+    if not found:
+        return batch
+    index = pc.index_in(column, value_set=pa.array(list(found)))
+    return batch.set_column(
+        place, batch.schema.field(field), pc.coalesce(pa.array(list(found.values())).take(index), column)
+    )
+
+
 def _default(kind: pa.DataType, rows: int, value: Value) -> pa.Array:
     if isinstance(value, str):
         return pa.repeat(pa.scalar(value, kind), rows)

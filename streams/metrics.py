@@ -25,6 +25,12 @@ EVENTS_UNPRICED = Counter(
     "`spendstream rates set`.",
     ["pricing_status"],
 )
+EVENTS_CUT = Counter(
+    "spend_events_cut",
+    "Events whose tags were cut or whose raw_usage was left out: a producer sends text where numbers and names belong. "
+    "`spendstream report --by tags.spendstream.cut`; docs/privacy.md.",
+    ["partition"],
+)
 DEAD_LETTERS = Counter(
     "spend_dead_letters",
     "Records that could not be counted, by reason. `spendstream dead-letters list`; replay after the mend.",

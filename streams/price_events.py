@@ -170,6 +170,7 @@ def _count(decision: Decision, partition: int, state: PartitionState) -> None:
     metrics.EVENTS_DUPLICATE.labels(partition).inc(len(header.duplicates))
     metrics.EVENTS_UNPRICED.labels("unpriced").inc(decision.unpriced)
     metrics.EVENTS_UNPRICED.labels("partial").inc(decision.partial)
+    metrics.EVENTS_CUT.labels(partition).inc(decision.cut)
     for reason, offsets in header.dead_letters.items():
         metrics.DEAD_LETTERS.labels(reason).inc(len(offsets))
     metrics.MISROUTED.labels(partition).inc(header.misrouted)

@@ -11,16 +11,20 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+import pyarrow as pa
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.registry import write_prefix
 from schemas.usage_event import UsageEvent, to_avro
 from streams import topics
 from streams.errors import SpendError, Unreachable
+from streams.event_columns import with_texts
 from streams.kafka import client_config
+from streams.pseudonyms import PSEUDONYM, Pseudonyms
 from streams.settings import Settings
 
 HASHED = re.compile(r"[0-9a-f]{16,128}")
@@ -45,10 +49,11 @@ class UsageProducer:
 
     Args:
         settings: the brokers and, if there is one, the schema registry (where the schema is registered).
-        user_key: hashes the `user` of every event. Without it only users that are hashed already are taken.
+        user_key: hashes the `user` of every event. Without it only users that are hashed already are taken, or any
+            where SPEND_PSEUDONYMS has `user`.
 
     Raises:
-        SpendError, Unreachable: a registry is configured and cannot be used.
+        SpendError, Unreachable: a registry is configured and cannot be used, or pseudonyms are and there is no key.
     """
 
     def __init__(self, settings: Settings, user_key: bytes | None = None) -> None:
@@ -68,6 +73,7 @@ class UsageProducer:
                 "delivery.timeout.ms": 60_000,
             }
         )
+        self._pseudonyms = Pseudonyms(settings, self._send_name) if settings.pseudonyms else None
 
     def __enter__(self) -> Self:
         return self
@@ -75,20 +81,27 @@ class UsageProducer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.flush()
-        else:
-            self._producer.flush(10)
+        try:
+            if error is None:
+                self.flush()
+            else:
+                self._producer.flush(10)
+        finally:
+            if self._pseudonyms is not None:
+                self._pseudonyms.close()
 
     def send(self, event: UsageEvent) -> None:
-        """Queue an event.
+        """Queue an event, its customer and user as pseudonyms where SPEND_PSEUDONYMS says so.
 
         Raises:
             SpendError: its `user` is not hashed and there is no key to do it with.
             ValueError: it is larger than a record may be.
         """
+        if self._pseudonyms is not None:
+            given = {kind: name for kind in self._pseudonyms.kinds if (name := getattr(event, kind)) is not None}
+            event = event.model_copy(update={kind: self._pseudonyms.of(kind, name) for kind, name in given.items()})
         user = event.user
-        if user is not None:
+        if user is not None and not PSEUDONYM.fullmatch(user):
             if self._user_key is not None:
                 event = event.model_copy(update={"user": hash_user(user, self._user_key)})
             elif not HASHED.fullmatch(user):
@@ -97,19 +110,17 @@ class UsageProducer:
                 )
         self.send_encoded(event.key, to_avro(event, self.prefix))
 
+    def pseudonymous(self, events: pa.RecordBatch) -> pa.RecordBatch:
+        """The events, schema `usage_event_arrow()`, as `send` would send them where SPEND_PSEUDONYMS is set."""
+        if self._pseudonyms is not None:
+            for kind in self._pseudonyms.kinds:
+                events = with_texts(events, kind, partial(self._pseudonyms.of_all, kind))
+        return events
+
     def send_encoded(self, key: bytes, value: bytes | None, timestamp_ms: int | None = None) -> None:
         """Queue a record as it is; `timestamp_ms` is its Kafka timestamp, the present one when not given."""
         more: dict[str, Any] = {} if timestamp_ms is None else {"timestamp": timestamp_ms}
-        while True:
-            try:
-                self._producer.produce(topics.USAGE, value, key, on_delivery=self._delivered, **more)
-                break
-            except BufferError:
-                self._producer.poll(0.1)
-            except KafkaException as exc:
-                self._delivered(exc.args[0], None)
-                break
-        self._producer.poll(0)
+        self._produce(topics.USAGE, value, key, on_delivery=self._delivered, **more)
 
     def send_many(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Queue many records, faster than one by one: as many keys as values."""
@@ -140,6 +151,27 @@ class UsageProducer:
                 f"Kafka at {self._brokers} did not take {failed + waiting} events: {why}. "
                 "Look at SPEND_KAFKA_BOOTSTRAP_SERVERS and `spendstream doctor`"
             )
+
+    def _send_name(self, key: bytes, value: bytes) -> None:
+        def delivered(error: KafkaError | None, message: Message | None) -> None:
+            if error is not None and self._pseudonyms is not None:
+                self._pseudonyms.publish_again()
+            self._delivered(error, message)
+
+        self._produce(topics.NAMES, value, key, on_delivery=delivered, partition=0)
+
+    def _produce(self, topic: str, value: bytes | None, key: bytes, **more: Any) -> None:
+        """Queue a record; wait while the queue is full."""
+        while True:
+            try:
+                self._producer.produce(topic, value, key, **more)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+            except KafkaException as exc:
+                self._delivered(exc.args[0], None)
+                break
+        self._producer.poll(0)
 
     def _delivered(self, error: KafkaError | None, message: Message | None) -> None:
         if error is not None:

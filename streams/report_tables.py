@@ -1,6 +1,6 @@
 """`spendstream report` for people and for machines: the same figures as Rich tables and as JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,16 +17,22 @@ UNATTRIBUTED = "unattributed"
 NAMES = {"provider_model": "provider / model", "api_key_id": "API key"}
 
 
-def tables(report: Report) -> Iterator[RenderableType]:
-    """What a person reads, at 80 columns or more: the periods, then a table a dimension, then what has no price."""
+def tables(report: Report, names: Mapping[str, str]) -> Iterator[RenderableType]:
+    """What a person reads, at 80 columns or more: the periods, then a table a dimension, then what has no price.
+
+    `names`: whom pseudonyms stand for.
+    """
     yield _periods(report)
     for breakdown in report.breakdowns:
-        yield _breakdown(breakdown, report.period)
+        yield _breakdown(breakdown, report.period, names)
     yield _without_price(report)
 
 
-def as_json(report: Report) -> dict[str, Any]:
-    """The figures as they are: money and percentages as strings, counts as integers, times in ISO 8601."""
+def as_json(report: Report, names: Mapping[str, str]) -> dict[str, Any]:
+    """The figures as they are: money and percentages as strings, counts as integers, times in ISO 8601.
+
+    `names`: whom pseudonyms stand for; such a member has a `name` beside it.
+    """
     zone = report.zone
     return {
         "as_of": report.now.astimezone(zone).isoformat(timespec="seconds"),
@@ -37,7 +43,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "range": _period_json(report.period, zone),
         "breakdowns": {
             breakdown.dimension: {
-                "rows": [{"member": row.member, **_comparison_json(row.figures)} for row in breakdown.rows],
+                "rows": [{**member_json(row.member, names), **_comparison_json(row.figures)} for row in breakdown.rows],
                 "others": {"members": breakdown.others_count, **_comparison_json(breakdown.others)},
                 "unattributed": _comparison_json(breakdown.unattributed),
                 "total": _comparison_json(breakdown.total),
@@ -45,6 +51,11 @@ def as_json(report: Report) -> dict[str, Any]:
             for breakdown in report.breakdowns
         },
     }
+
+
+def member_json(member: str, names: Mapping[str, str]) -> dict[str, str]:
+    """A member and, where it is a pseudonym that is known, its name."""
+    return {"member": member, "name": names[member]} if member in names else {"member": member}
 
 
 def money(amount: Decimal | None) -> str:
@@ -86,7 +97,7 @@ def _reach(report: Report, period: Period) -> str:
     return f"only since {report.since.astimezone(report.zone):%-d %b}"
 
 
-def _breakdown(breakdown: Breakdown, period: Period) -> RenderableType:
+def _breakdown(breakdown: Breakdown, period: Period, names: Mapping[str, str]) -> RenderableType:
     name = NAMES.get(breakdown.dimension, breakdown.dimension)
     table = titled(f"By {name}", period.title)
     table.add_column(name, overflow="fold", min_width=12)  # the one column that may shrink
@@ -94,7 +105,7 @@ def _breakdown(breakdown: Breakdown, period: Period) -> RenderableType:
         table.add_column(title, justify="right", no_wrap=True)
     whole = breakdown.total.current.cost
     for row in breakdown.rows:
-        table.add_row(row.member, *_cells(row.figures, whole))
+        table.add_row(names.get(row.member, row.member), *_cells(row.figures, whole))
     if breakdown.others_count:
         table.add_row(f"{breakdown.others_count} more", *_cells(breakdown.others, whole), style="dim")
     table.add_row(UNATTRIBUTED, *_cells(breakdown.unattributed, whole), style="italic", end_section=True)

@@ -1,6 +1,6 @@
 """The report's trends and forecast for people and for machines: the same figures as Rich tables and as JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from streams.report_tables import money, percent, titled
+from streams.report_tables import member_json, money, percent, titled
 from streams.report_trends import MonthEnd, Trending
 from streams.spend.money import usd
 from streams.spend.trend import Trend
@@ -16,24 +16,27 @@ from streams.spend.trend import Trend
 _STEADY = 0.05  # a p value below it: the slope is no accident
 
 
-def tables(trends: list[Trending], month: MonthEnd) -> Iterator[RenderableType]:
-    """A table a dimension, rising members first, then the month's end; with each what history is too short for."""
+def tables(trends: list[Trending], month: MonthEnd, names: Mapping[str, str]) -> Iterator[RenderableType]:
+    """A table a dimension, rising members first, then the month's end; with each what history is too short for.
+
+    `names`: whom pseudonyms stand for.
+    """
     for each in trends:
-        yield _trending(each)
+        yield _trending(each, names)
     for words in dict.fromkeys(each.too_short for each in trends if each.days and each.too_short):
         yield Text(f"{words[0].upper()}{words[1:]}.\n", style="dim")
     yield _month_end(month)
 
 
-def as_json(trends: list[Trending], month: MonthEnd) -> dict[str, Any]:
+def as_json(trends: list[Trending], month: MonthEnd, names: Mapping[str, str]) -> dict[str, Any]:
     """Money and percentages as strings; what history is too short for is null, and says why."""
     return {
-        "trends": {each.dimension: _trending_json(each) for each in trends},
+        "trends": {each.dimension: _trending_json(each, names) for each in trends},
         "month_end": _month_json(month),
     }
 
 
-def _trending(found: Trending) -> RenderableType:
+def _trending(found: Trending, names: Mapping[str, str]) -> RenderableType:
     title = f"Trending {found.dimension}s"
     if not found.days:
         return Text.assemble((title, "bold"), f"  {found.too_short}.")
@@ -43,7 +46,7 @@ def _trending(found: Trending) -> RenderableType:
         table.add_column(heading, justify="right", no_wrap=True)
     for group in (found.rising, found.falling):
         for each in group:
-            table.add_row(each.member, *_cells(each))
+            table.add_row(names.get(each.member, each.member), *_cells(each))
         table.add_section()
     if not table.row_count:
         table.add_row(Text(f"none changed by {_dollars(found.floor_picos)} or more", style="dim"))
@@ -81,21 +84,21 @@ def _month_end(found: MonthEnd) -> RenderableType:
     return table
 
 
-def _trending_json(found: Trending) -> dict[str, Any]:
+def _trending_json(found: Trending, names: Mapping[str, str]) -> dict[str, Any]:
     return {
         "days": found.days or None,
         "until": found.last.isoformat() if found.days else None,
         "floor_usd": usd(found.floor_picos),
         "too_short": found.too_short,
-        "rising": [_trend_json(each) for each in found.rising],
-        "falling": [_trend_json(each) for each in found.falling],
+        "rising": [_trend_json(each, names) for each in found.rising],
+        "falling": [_trend_json(each, names) for each in found.falling],
     }
 
 
-def _trend_json(found: Trend) -> dict[str, Any]:
+def _trend_json(found: Trend, names: Mapping[str, str]) -> dict[str, Any]:
     change = _percent(found.ratio)
     return {
-        "member": found.member,
+        **member_json(found.member, names),
         "previous_usd": usd(found.previous),
         "current_usd": usd(found.current),
         "change_usd": usd(found.change),

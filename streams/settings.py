@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationError, field_validator
+from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
@@ -52,8 +52,25 @@ class Settings(KafkaLogin):
     clickhouse_cluster: str | None = Field(
         None, description="Name of a ClickHouse cluster: tables are then made replicated, ON CLUSTER."
     )
-    raw_retention_days: int = Field(400, ge=1, description="Days that raw rows are kept in ClickHouse.")
-    rollup_retention_days: int = Field(3650, ge=1, description="Days that rollups are kept in ClickHouse.")
+    raw_retention_days: int = Field(
+        400, ge=1, description="Days that ClickHouse keeps raw rows, and windows of a quarter of an hour."
+    )
+    rollup_retention_days: int = Field(
+        3650,
+        ge=1,
+        description="Days that ClickHouse keeps rollups, and windows of a day; no less than raw rows.",
+    )
+    minute_retention_days: int = Field(3, ge=3, description="Days that ClickHouse keeps windows of a minute.")
+    alert_retention_days: int = Field(3650, ge=1, description="Days that ClickHouse keeps alerts and deliveries.")
+    health_retention_days: int = Field(30, ge=1, description="Days that ClickHouse keeps the sinks' health reports.")
+    log_retention_days: int = Field(
+        35, ge=1, description="Days that Kafka keeps events and priced blocks: what a replay and an audit can reach."
+    )
+    stage_retention_days: int = Field(7, ge=1, description="Days that Kafka keeps what the windows worker writes.")
+    alert_log_retention_days: int = Field(30, ge=1, description="Days that Kafka keeps alerts.")
+    dead_letter_retention_days: int = Field(
+        30, ge=1, description="Days that Kafka keeps dead letters: records as they came, whatever is in them."
+    )
 
     partitions: int = Field(4, ge=1, le=1024, description="Partitions of spend.usage and spend.priced.")
     replication: int = Field(
@@ -96,6 +113,13 @@ class Settings(KafkaLogin):
         20, ge=1, description="Anomalies that may open in an hour of event time; the others wait, and are counted."
     )
 
+    pseudonyms: str = Field(
+        "", description="Fields that producers store as pseudonyms: customer, user or customer,user; none by default."
+    )
+    pseudonym_key: SecretStr = Field(
+        SecretStr(""), description="Key of the pseudonyms, 16 bytes or more, the same for every producer."
+    )
+
     timezone: str = Field("UTC", description="IANA time zone that decides the organisation's days and months.")
     currency: str = Field("USD", pattern="^USD$", description="Currency of all figures.")
 
@@ -127,6 +151,13 @@ class Settings(KafkaLogin):
     state_dir: Path = Field(Path(".spend"), description="Local files: the embedded servers' data and all logs of `up`.")
     log_format: str = Field("text", pattern="^(text|json)$", description="Logs as text or as JSON lines.")
 
+    @field_validator("rollup_retention_days")
+    @classmethod
+    def _outlives_raw_rows(cls, days: int, info: ValidationInfo) -> int:
+        if days < info.data.get("raw_retention_days", 0):
+            raise ValueError("rollups have to be kept as long as raw rows (SPEND_RAW_RETENTION_DAYS) at least")
+        return days
+
     @field_validator("grafana_url", "grafana_clickhouse_url")
     @classmethod
     def _web_address(cls, address: str | None) -> str | None:
@@ -141,6 +172,13 @@ class Settings(KafkaLogin):
             if name not in DIMENSIONS:
                 raise ValueError(f"{name!r} is not one of {', '.join(DIMENSIONS)}")
         return names
+
+    @field_validator("pseudonyms")
+    @classmethod
+    def _names_of_people(cls, fields: str) -> str:
+        if fields and not set(fields.split(",")) <= {"customer", "user"}:
+            raise ValueError("it must be customer, user or customer,user")
+        return fields
 
     @field_validator("timezone")
     @classmethod

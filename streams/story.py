@@ -51,7 +51,7 @@ def _budgets(conf: Settings, zone: ZoneInfo) -> Table:
     budgets, statuses = topic_budgets(conf), topic_statuses(conf)
     for budget in sorted(budgets.values(), key=lambda budget: budget.name.casefold()):
         mine = [status for status in statuses.values() if status.budget_id == budget.id]
-        for row in rows_of(budget, sorted(mine, key=lambda status: -status.spent_picos)[:1], zone):
+        for row in rows_of(budget, sorted(mine, key=lambda status: -status.spent_picos)[:1], zone, {}):
             table.add_row(*row)
     return table
 

@@ -12,7 +12,6 @@ from streams.spend.dimensions import COLUMNS, COUNTS, GLOBAL, OTHER, TAG
 
 EXAMPLES = 10
 DAYS_KEPT = 400  # behind the newest event
-MINUTE_DAYS_KEPT = 3  # in ClickHouse, by the clock
 
 MEASURES = (*COUNTS, *COSTS)
 # measures that are not the sum of the raw column of the same name
@@ -170,7 +169,7 @@ def starts(newest: datetime, settings: Settings, kept: dict[int, datetime]) -> d
 
 def _retention(settings: Settings) -> tuple[int, int, int]:
     """Days that raw rows, rollups and minutes are kept."""
-    return settings.raw_retention_days, settings.rollup_retention_days, MINUTE_DAYS_KEPT
+    return settings.raw_retention_days, settings.rollup_retention_days, settings.minute_retention_days
 
 
 def _up(instant: datetime, step: timedelta) -> datetime:

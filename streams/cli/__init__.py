@@ -25,6 +25,8 @@ COMMANDS = (
     "rates",
     "budgets",
     "dead-letters",
+    "names",
+    "forget",
     "doctor",
     "worker",
     "windows",

@@ -1,6 +1,7 @@
 """`spendstream budgets`"""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from streams.budgets import change_budget, create_budget, remove_budget, topic_budgets, topic_statuses
 from streams.errors import SpendError
+from streams.pseudonyms import names_to_show, stored_as
 from streams.settings import Settings, settings
 from streams.spend.budget import EACH, Budget
 from streams.spend.budget_status import BudgetStatus, as_read, picos
@@ -47,11 +49,13 @@ def create(
     """Create a budget; it counts what the present period has spent already."""
     if member and scope == GLOBAL:
         raise SpendError(f"member: {member!r} of what? Add --scope, such as --scope customer")
+    conf = settings()
+    member = member if member == EACH else stored_as(conf, scope, member)
     said = {
         "name": name, "scope": scope, "member": member, "period": period, "limit_usd": limit,
         "thresholds": sorted(threshold),
     }  # fmt: skip
-    budget = create_budget(settings(), said, datetime.now(UTC))
+    budget = create_budget(conf, said, datetime.now(UTC))
     _told(budget, "created; workers use it within a second", as_json)
 
 
@@ -72,8 +76,9 @@ def list_budgets(as_json: AsJson = False) -> None:
     table.add_column("spent", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("begins anew", no_wrap=True)
+    names = names_to_show(conf)
     for budget in sorted(budgets.values(), key=lambda budget: budget.name.casefold()):
-        for row in rows_of(budget, standing[budget.id], ZoneInfo(conf.timezone)):
+        for row in rows_of(budget, standing[budget.id], ZoneInfo(conf.timezone), names):
             table.add_row(*row)
     Console().print(table)
 
@@ -90,13 +95,14 @@ def show(budget_id: Id, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(_document(budget, statuses), indent=2))
         return
+    names = names_to_show(conf)
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     for field, value in budget.model_dump(mode="json").items():
         grid.add_row(field, escape(str(value)))
     for status in statuses:
         grid.add_row("", "")
-        grid.add_row("of", _of(budget, status.member))
+        grid.add_row("of", _of(budget, status.member, names))
         spent = f"{shown(status.spent_picos)} of {_limit(budget)}, {status.percent} %"
         grid.add_row("spent", f"{spent}: {_state(status)}")
         grid.add_row("", _bar(budget, status))
@@ -159,15 +165,17 @@ def _standing(conf: Settings, budgets: dict[str, Budget]) -> dict[str, list[Budg
     return {key: sorted(each, key=lambda status: (-status.spent_picos, status.member)) for key, each in found.items()}
 
 
-def rows_of(budget: Budget, statuses: list[BudgetStatus], zone: ZoneInfo) -> list[tuple[str, ...]]:
-    """The rows of a budget in a table: budget, spent, state, begins anew."""
+def rows_of(
+    budget: Budget, statuses: list[BudgetStatus], zone: ZoneInfo, names: Mapping[str, str]
+) -> list[tuple[str, ...]]:
+    """The rows of a budget in a table: budget, spent, state, begins anew. `names`: whom pseudonyms stand for."""
     found: list[BudgetStatus | None] = [*statuses]
-    return [_row(budget, status, zone) for status in found or [None]]
+    return [_row(budget, status, zone, names) for status in found or [None]]
 
 
-def _row(budget: Budget, status: BudgetStatus | None, zone: ZoneInfo) -> tuple[str, ...]:
+def _row(budget: Budget, status: BudgetStatus | None, zone: ZoneInfo, names: Mapping[str, str]) -> tuple[str, ...]:
     member = status.member if status else budget.member
-    name = f"{escape(budget.name)}\n[dim]{budget.id}: {_of(budget, member)}[/]"
+    name = f"{escape(budget.name)}\n[dim]{budget.id}: {_of(budget, member, names)}[/]"
     if status is None:
         return name, f"-\n[dim]of {_limit(budget)}[/]", "[dim]not known[/]", ""
     return (
@@ -178,8 +186,8 @@ def _row(budget: Budget, status: BudgetStatus | None, zone: ZoneInfo) -> tuple[s
     )
 
 
-def _of(budget: Budget, member: str) -> str:
-    return budget.scope if budget.scope == GLOBAL else f"{budget.scope} {escape(member)}"
+def _of(budget: Budget, member: str, names: Mapping[str, str]) -> str:
+    return budget.scope if budget.scope == GLOBAL else f"{budget.scope} {escape(names.get(member, member))}"
 
 
 def _limit(budget: Budget) -> str:

@@ -41,7 +41,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="JSON for machine
 
 @app.command()
 def up(dry_run: DryRun = False) -> None:
-    """Apply what is missing, and bring retention to SPEND_RAW_RETENTION_DAYS and SPEND_ROLLUP_RETENTION_DAYS."""
+    """Apply what is missing, and bring the tables' retention to the SPEND_..._RETENTION_DAYS settings."""
     conf = settings()
     _say(migrate.up(connect(conf), conf, lambda: undone(conf), dry_run), dry_run, "applied", "nothing to apply")
 

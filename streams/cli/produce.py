@@ -12,17 +12,17 @@ from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from schemas.codec import encode_batch
 from streams.errors import SpendError
-from streams.event_columns import CONVERTERS, EPOCH, columns, record_keys
+from streams.event_columns import CONVERTERS, EPOCH, columns, record_keys, with_texts
 from streams.formats import BadLine, Input, Portion, read_csv, read_jsonl
 from streams.kafka import topic_ids, wait_for_brokers
 from streams.producer import HASHED, UsageProducer, hash_user
+from streams.pseudonyms import PSEUDONYM
 from streams.settings import settings
 from streams.spend.check import check
 from streams.topics import USAGE
@@ -44,7 +44,8 @@ HELP = """Send usage events from files: CSV, JSON lines, or published traces of 
 
 CSV and JSON lines hold an event a line; the columns, or fields, are the event's own, listed below. An empty cell is
 null. A map is an object in JSON and, in both, columns such as `tags.x` and `quantities.page`. A time is ISO 8601, in
-UTC where it names no zone, or seconds, ms or microseconds since 1970. A user that is not hashed yet is hashed.
+UTC where it names no zone, or seconds, ms or microseconds since 1970. A user that is not hashed yet is hashed;
+customers and users become pseudonyms where SPEND_PSEUDONYMS says so.
 
 A line that cannot become an event, or that the pipeline would refuse, is reported by its number with the reason; the
 rest goes on, and the exit code is 1. Sending a file again is safe: the same source and id are counted once.
@@ -100,7 +101,7 @@ def command(
             task = progress.add_task(file.name, total=file.size, sent="")
             for portion in _readable(file, read):
                 accepted = acceptable(portion)
-                batch = with_hashed_users(accepted.batch, key)
+                batch = with_hashed_users(producer.pseudonymous(accepted.batch), key)
                 producer.send_many(record_keys(batch), encode_batch(batch, producer.prefix))
                 sent += batch.num_rows
                 for line in accepted.bad:
@@ -140,14 +141,12 @@ def acceptable(portion: Portion) -> Portion:
 
 def with_hashed_users(batch: pa.RecordBatch, key: bytes | None) -> pa.RecordBatch:
     """The events with every user hashed that is not yet: HMAC-SHA-256 with the key, plain SHA-256 without one."""
-    place = batch.schema.get_field_index("user")
-    clear = [name for name in pc.unique(batch.column(place)).to_pylist() if name and not HASHED.fullmatch(name)]
-    if not clear:
-        return batch
-    hashed = [hash_user(name, key) if key else hashlib.sha256(name.encode()).hexdigest()[:32] for name in clear]
-    index = pc.index_in(batch.column(place), value_set=pa.array(clear))
-    users = pc.coalesce(pa.array(hashed).take(index), batch.column(place))
-    return batch.set_column(place, batch.schema.field("user"), users)
+
+    def hashed(names: list[str]) -> dict[str, str]:
+        clear = [name for name in names if not HASHED.fullmatch(name) and not PSEUDONYM.fullmatch(name)]
+        return {n: hash_user(n, key) if key else hashlib.sha256(n.encode()).hexdigest()[:32] for n in clear}
+
+    return with_texts(batch, "user", hashed)
 
 
 def _user_key(path: Path | None) -> bytes | None:

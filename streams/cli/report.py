@@ -13,6 +13,7 @@ from rich.console import Console
 from clickhouse.client import connect
 from streams import periods, report_tables, report_trend_tables
 from streams.errors import SpendError
+from streams.pseudonyms import names_to_show
 from streams.report import Report, Rollups
 from streams.report_trends import DIMENSIONS, MonthEnd, Trending, month_end, trending
 from streams.settings import Settings, settings
@@ -62,11 +63,12 @@ def command(
     rollups = Rollups.of(connect(conf), conf.clickhouse_database)
     report = _report(rollups, now, zone, period, wanted=wanted, top=top)
     trends = _trends(rollups, now, zone, period, top=top or TRENDING, floor_picos=least)
+    names = _names(conf)
     if as_json:
-        found = report_tables.as_json(report) | report_trend_tables.as_json(*trends)
+        found = report_tables.as_json(report, names) | report_trend_tables.as_json(*trends, names)
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        _print(report, trends, Console())
+        _print(report, trends, names, Console())
 
 
 def show(conf: Settings, console: Console, now: datetime, top: int) -> None:
@@ -75,7 +77,7 @@ def show(conf: Settings, console: Console, now: datetime, top: int) -> None:
     period = periods.period("last_30_days", now, zone)
     rollups = Rollups.of(connect(conf), conf.clickhouse_database)
     trends = _trends(rollups, now, zone, period, top=min(top, TRENDING), floor_picos=_picos(FLOOR))
-    _print(_report(rollups, now, zone, period, wanted=TABLES, top=top), trends, console)
+    _print(_report(rollups, now, zone, period, wanted=TABLES, top=top), trends, _names(conf), console)
 
 
 def _report(
@@ -107,10 +109,19 @@ def _trends(
     return found, month_end(rollups, now, zone)
 
 
-def _print(report: Report, trends: tuple[list[Trending], MonthEnd], console: Console) -> None:
+def _names(conf: Settings) -> dict[str, str]:
+    """Whom pseudonyms stand for. The figures are there without the broker: then they are under the pseudonyms."""
+    try:
+        return names_to_show(conf)
+    except SpendError as exc:
+        typer.echo(f"spendstream: pseudonyms are shown without their names: {exc}", err=True)
+        return {}
+
+
+def _print(report: Report, trends: tuple[list[Trending], MonthEnd], names: Mapping[str, str], console: Console) -> None:
     if report.since is None:
         console.print("There is no usage yet: `spendstream produce` sends some, `spendstream demo` invents some.")
-    console.print(*report_tables.tables(report), *report_trend_tables.tables(*trends), sep="\n")
+    console.print(*report_tables.tables(report, names), *report_trend_tables.tables(*trends, names), sep="\n")
 
 
 def _picos(dollars: str) -> int:

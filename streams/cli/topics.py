@@ -24,12 +24,13 @@ app = typer.Typer(help="Kafka topics of the pipeline.", no_args_is_help=True)
 
 @app.command()
 def create() -> None:
-    """Make the topics that are missing, as `show` lists them. Existing topics are left as they are."""
+    """Make the topics that are missing, as `show` lists them. Existing topics are left as they are: see `configure`."""
     conf = settings()
     wait_for_brokers(conf)
     durable = {"min.insync.replicas": str(acknowledging(conf.replication))}
     wanted = [
-        NewTopic(t.name, t.partitions or conf.partitions, conf.replication, config=t.config | durable) for t in TOPICS
+        NewTopic(t.name, t.partitions or conf.partitions, conf.replication, config=t.settled(conf) | durable)
+        for t in TOPICS
     ]
     for name, missing in create_topics(conf, wanted).items():
         print(f"{name}: {'made' if missing else 'is there'}")
@@ -43,7 +44,7 @@ def create() -> None:
 def configure() -> None:
     """Mend the settings of existing topics that would lose or stop something (`spendstream doctor` tells which).
 
-    How long topics are kept stays as it is, but that spend.priced is kept as long as spend.usage.
+    Topics are then kept for as long as the SPEND_..._RETENTION_DAYS settings say.
     """
     conf = settings()
     wait_for_brokers(conf)
@@ -96,7 +97,8 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="JSON for machines
             if exc.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise Unreachable(f"Kafka at {conf.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
             partitions, log_id = "missing", ""
-        rows.append({"topic": topic.name, "partitions": partitions, "id": log_id, "what": topic.what, **topic.config})
+        what = {"topic": topic.name, "partitions": partitions, "id": log_id, "what": topic.what}
+        rows.append(what | topic.settled(conf))
     if as_json:
         print(json.dumps(rows, indent=2))
         return

@@ -77,10 +77,9 @@ def wrong_settings(settings: Settings) -> list[tuple[str, str, str, str]]:
         (topic.name, name, said[topic.name][name], due)
         for topic in there
         for name, due in due_settings(
-            topic,
+            topic.settled(settings),
             said[topic.name],
             min(len(each.replicas) for each in found[topic.name].partitions.values()),
-            said.get(USAGE),
         ).items()
     ]
 
@@ -95,4 +94,4 @@ def settings_of_topics(settings: Settings) -> Iterator[Finding]:
             "spendstream topics configure",
         )
     if not wrong:
-        yield Finding("topic settings", "nothing is kept too short or refused")
+        yield Finding("topic settings", "as they are made")

@@ -13,6 +13,7 @@ from streams.errors import Unreachable
 from streams.settings import Settings
 
 CLOCKS_APART = 60.0  # seconds; events over 5 minutes ahead become dead letters, and budgets' days begin at midnight
+_DAYS = "_retention_days"
 DISK_SHARE = 0.05  # free; under it merges begin to fail, and with them inserts
 
 
@@ -70,6 +71,17 @@ def migrations(settings: Settings) -> Iterator[Finding]:
         f"{len(pending)} not applied" if pending else "all applied",
         "spendstream migrate up" if pending else "",
     )
+
+
+def retention(settings: Settings) -> Iterator[Finding]:
+    """Whether tables keep their rows for as long as the settings say."""
+    others = sorted(migrate.other_retention(connect(settings), settings))
+    if others:
+        said = f"otherwise than SPEND_..._RETENTION_DAYS say: {', '.join(others)}"
+        yield Finding("retention", said, "spendstream migrate up")
+        return
+    days = [f"{name.removesuffix(_DAYS)} {kept}" for name, kept in settings if name.endswith(_DAYS)]
+    yield Finding("retention", f"days: {', '.join(days)}".replace("_", " "))
 
 
 def time_zone(settings: Settings) -> Iterator[Finding]:

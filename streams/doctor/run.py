@@ -57,6 +57,7 @@ _CHECKS: tuple[tuple[str, tuple[str, ...], Check], ...] = (
     ("disk", ("database",), database.disks),
     ("clock", ("database",), database.clock),
     ("migrations", ("database",), database.migrations),
+    ("retention", ("database", "migrations"), database.retention),
     ("time zone", ("database", "migrations"), database.time_zone),
     ("reader", ("database", "migrations"), database.reader),
     ("lag", ("broker", "topics", "partitions", "database", "migrations"), flow.lag),

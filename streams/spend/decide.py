@@ -20,6 +20,7 @@ from streams.blocks import Block, Header
 from streams.errors import Halt
 from streams.partitioner import misrouted
 from streams.spend.check import check
+from streams.spend.content import without_content
 from streams.spend.decode import Poison, decode
 from streams.spend.dedupe import DedupIndex
 from streams.spend.fingerprint import fingerprints
@@ -105,12 +106,13 @@ class DecidedDeadLetter:
 
 @dataclass(frozen=True)
 class Decision:
-    """The block, and the records that became dead letters."""
+    """The block, and the records that became dead letters; how many rows lack a price, or a part of it, or were cut."""
 
     block: Block
     dead_letters: list[DecidedDeadLetter] = field(default_factory=list)
     unpriced: int = 0
     partial: int = 0
+    cut: int = 0
 
 
 def decide(records: Records, state: PartitionState, writers: WriterSchemas, table: RateTable) -> Decision:
@@ -150,7 +152,7 @@ def decide(records: Records, state: PartitionState, writers: WriterSchemas, tabl
     if len(repeats):
         rows, offsets, priced = rows[accepted], offsets[accepted], priced.filter(pl.Series(accepted))
 
-    events = _only(rows, blocks.encode_texts(events))
+    events, cut = without_content(_only(rows, blocks.encode_texts(events)))
     batch = blocks.assemble(events, _added(priced, table.version, state, offsets, records.times_us[positions[rows]]))
     poison.sort(key=lambda p: p.position)
     header = Header(
@@ -172,6 +174,7 @@ def decide(records: Records, state: PartitionState, writers: WriterSchemas, tabl
         [DecidedDeadLetter(p.position, p.reason, p.detail) for p in poison],
         unpriced=int((status == "unpriced").sum()),
         partial=int((status == "partial").sum()),
+        cut=cut,
     )
 
 

@@ -17,7 +17,16 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from streams import apache_kafka, child, topics
 from streams.errors import SpendError
-from streams.kafka import admin, block_producer, create_topics, read_range, reader, topic_ids, watermarks
+from streams.kafka import (
+    admin,
+    block_producer,
+    create_topics,
+    read_range,
+    reader,
+    topic_ids,
+    topic_settings,
+    watermarks,
+)
 from streams.ports import free_port
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
@@ -97,6 +106,25 @@ def test_what_compaction_leaves_of_the_windows_state_is_the_same_state(one: Stac
     owner.log.claim(owner.producer)  # the segment before is closed, and may be cleaned
     until(lambda: len(records(one.settings, topics.STATE)) < len(written) * 0.9, "the log to be compacted")
     same(Owner(one.settings, ids).state, owner.state)
+
+
+def test_topics_keep_their_records_for_as_long_as_the_settings_say(one: Stack) -> None:
+    one.run("topics", "create")
+    changed = one.settings.model_copy(update={"log_retention_days": 20, "dead_letter_retention_days": 2})
+    told = subprocess.run(
+        [sys.executable, "-m", "streams.cli", "topics", "configure"],
+        env=child.environment(changed),
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    twenty, two = 20 * topics.DAY_MS, 2 * topics.DAY_MS
+    changes = {line.partition(" (")[0] for line in told.splitlines()}
+    assert {f"{name}: retention.ms={twenty}" for name in (topics.USAGE, topics.PRICED)} <= changes
+    assert f"{topics.DEAD_LETTER}: retention.ms={two}" in changes
+    kept = topic_settings(one.settings, [topics.USAGE, topics.ALERTS])
+    assert [kept[name]["retention.ms"] for name in kept] == [str(twenty), str(30 * topics.DAY_MS)]
 
 
 def test_three_brokers_go_on_without_one_and_acknowledge_nothing_that_one_alone_has(

@@ -49,7 +49,7 @@ def kill(stack: Stack, *names: str) -> None:
 
 def make_topics(settings: Settings) -> None:
     client = admin(settings)
-    wanted = [NewTopic(t.name, t.partitions or settings.partitions, 1, config=t.config) for t in TOPICS]
+    wanted = [NewTopic(t.name, t.partitions or settings.partitions, 1, config=t.settled(settings)) for t in TOPICS]
     for future in client.create_topics(wanted, request_timeout=30).values():
         future.result()
 

@@ -172,6 +172,12 @@ BROKEN = {
         "SPEND_REPLICATION is 3, but there is 1 of every topic",
         "docs/operations.md",
     ),
+    "rows kept for another time": Broken(
+        with_settings(raw_retention_days=90, alert_retention_days=30),
+        "retention",
+        "RETENTION_DAYS say: alerts, deliveries, usage, windows",
+        "^spendstream migrate up$",
+    ),
     "another time zone": Broken(
         with_settings(timezone="Europe/Zurich"), "time zone", "UTC in the database", "SPEND_TIMEZONE=UTC"
     ),
@@ -185,7 +191,7 @@ BROKEN = {
     "priced kept too short": Broken(
         altered(topics.PRICED, "retention.ms", "3600000"),
         "topic settings",
-        "spend.priced has retention.ms=3600000, 3024000000 is due: repeats",
+        "spend.priced has retention.ms=3600000, 3024000000 is due: SPEND_..._RETENTION_DAYS say so",
         "^spendstream topics configure$",
         CONFIGURE,
     ),

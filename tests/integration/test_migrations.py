@@ -212,6 +212,41 @@ def test_retention_follows_its_setting(client: Client, conf: Settings) -> None:
     assert counted(client, conf)["usage_15m"][0] == 6
 
 
+def test_every_table_loses_what_is_older_than_its_setting_and_keeps_the_rest(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    database = conf.clickhouse_database
+    old, young = NOW - timedelta(days=100), NOW
+    insert(client, conf, [row(0, old, Decimal("2")), row(1, young, Decimal("3"))], "log:0:0")
+    for table, columns in (
+        ("windows", "start, level, version"),
+        ("alerts", "time, id, log_id"),
+        ("deliveries", "at, alert_id, channel"),
+        ("health", "recorded_at, log_id, priced_log_id"),
+    ):
+        others = "'minute', 1" if table == "windows" else "toString(number), 'x'"
+        client.command(
+            f"INSERT INTO {database}.{table} ({columns}) "
+            f"SELECT now() - toIntervalDay(100 * number), {others} FROM numbers(2)"
+        )
+    days = {"raw": 30, "rollup": 4000, "minute": 5, "alert": 60, "health": 7}
+    shorter = conf.model_copy(update={f"{name}_retention_days": kept for name, kept in days.items()})
+    assert migrate.other_retention(client, shorter).keys() == set(migrate.RETENTION)
+    migrate.up(client, shorter, nothing_undone)
+    assert migrate.other_retention(client, shorter) == {}
+    ages = {}
+    for table in migrate.RETENTION:
+        client.command(f"OPTIMIZE TABLE {database}.{table} FINAL")
+        at = {"deliveries": "at", "windows": "start", "health": "recorded_at"}.get(table, "time")
+        found = client.query(
+            f"SELECT DISTINCT dateDiff('day', {at}, now()) AS age FROM {database}.{table} ORDER BY age"
+        )
+        ages[table] = [age for (age,) in found.result_rows]
+    rollups = {"usage_15m": [0, 100], "members_15m": [0, 100]}
+    assert ages == {table: rollups.get(table, [0]) for table in migrate.RETENTION}
+    sums = client.query(f"SELECT sum(calls), sum(cost_total) FROM {database}.usage_15m").result_rows
+    assert sums == [(2, Decimal("5"))]
+
+
 def test_retention_that_is_as_set_is_left_alone(
     client: Client, conf: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from streams.doctor.database import judge_clock, judge_disk
+from streams.settings import Settings
 from streams.topic_settings import due_settings, why
 from streams.topics import BUDGETS, PRICED, TOPICS, TOTALS, USAGE, Topic, acknowledging
 
@@ -19,13 +20,13 @@ DEFAULTS = {
 
 def as_made(topic: Topic, replicas: int = 3) -> dict[str, str]:
     """The settings of a topic that `topics create` made."""
-    return DEFAULTS | topic.config | {"min.insync.replicas": str(acknowledging(replicas))}
+    return DEFAULTS | topic.settled(Settings()) | {"min.insync.replicas": str(acknowledging(replicas))}
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_a_topic_as_it_is_made_is_right(topic: Topic, replicas: int) -> None:
-    assert due_settings(topic, as_made(topic, replicas), replicas, as_made(BY_NAME[USAGE], replicas)) == {}
+    assert due_settings(topic.settled(Settings()), as_made(topic, replicas), replicas) == {}
 
 
 @pytest.mark.parametrize(
@@ -41,32 +42,19 @@ def test_a_topic_as_it_is_made_is_right(topic: Topic, replicas: int) -> None:
         (USAGE, "message.timestamp.type", "LogAppendTime", "CreateTime"),
         (USAGE, "unclean.leader.election.enable", "true", "false"),
         (PRICED, "retention.ms", str(34 * DAY), str(35 * DAY)),
+        (USAGE, "retention.ms", "-1", str(35 * DAY)),
     ],
 )
 def test_what_would_lose_or_stop_something_is_due(name: str, setting: str, value: str, due: str) -> None:
     topic = BY_NAME[name]
     said = as_made(topic) | {setting: value}
-    assert due_settings(topic, said, 3, as_made(BY_NAME[USAGE])) == {setting: due}
+    assert due_settings(topic.settled(Settings()), said, 3) == {setting: due}
     assert why(setting)
 
 
-@pytest.mark.parametrize(
-    ("usage", "priced", "due"),
-    [(7, 7, None), (7, 35, None), (-1, 35, "-1"), (-1, -1, None), (35, -1, None), (90, 35, str(90 * DAY))],
-)
-def test_blocks_are_kept_as_long_as_the_events_they_speak_of(usage: int, priced: int, due: str | None) -> None:
-    def days(count: int) -> dict[str, str]:
-        return {"retention.ms": str(count * DAY if count > 0 else count)}
-
-    found = due_settings(BY_NAME[PRICED], as_made(BY_NAME[PRICED]) | days(priced), 3, days(usage))
-    assert found == ({} if due is None else {"retention.ms": due})
-
-
-def test_how_long_events_and_alerts_are_kept_is_their_owners_choice() -> None:
-    short = {"retention.ms": str(DAY)}
-    for topic in TOPICS:
-        if topic.name != PRICED:
-            assert due_settings(topic, as_made(topic) | short, 3, as_made(BY_NAME[USAGE])) == {}
+def test_larger_records_than_blocks_need_are_no_fault() -> None:
+    said = as_made(BY_NAME[PRICED]) | {"max.message.bytes": str(128 << 20)}
+    assert due_settings(BY_NAME[PRICED].settled(Settings()), said, 3) == {}
 
 
 def test_a_disk_needs_room_for_merges() -> None:
