@@ -46,6 +46,13 @@ class Role:
 ROLES: tuple[Role, ...] = (
     Role("spend-gateway", "gateways and services that send events", writes=(topics.USAGE,)),
     Role(
+        "spend-naming-gateway",
+        "those of them that write pseudonyms (SPEND_PSEUDONYMS)",
+        reads=(topics.FORGOTTEN,),
+        writes=(topics.USAGE, topics.NAMES),
+        groups=(READERS,),
+    ),
+    Role(
         "spend-worker",
         "`spendstream worker`, and its API for budgets",
         reads=(topics.USAGE, topics.PRICED, topics.RATES, topics.BUDGETS, topics.BUDGET_STATUS),
@@ -99,7 +106,15 @@ ROLES: tuple[Role, ...] = (
         "spend-admin",
         "an operator's commands: topics, rates, budgets, alerts, dead-letters, audit, repair, doctor",
         reads=tuple(topic.name for topic in topics.TOPICS),
-        writes=(topics.USAGE, topics.DEAD_LETTER, topics.RATES, topics.BUDGETS, topics.PLANNED),
+        writes=(
+            topics.USAGE,
+            topics.DEAD_LETTER,
+            topics.RATES,
+            topics.BUDGETS,
+            topics.PLANNED,
+            topics.NAMES,
+            topics.FORGOTTEN,
+        ),
         creates=tuple(topic.name for topic in topics.TOPICS),
         groups=("spendstream-audit", "spendstream-sink", "spendstream-windows", READERS),
     ),
