@@ -24,7 +24,7 @@ from benchmarks.consumer_lag import PRICE, WINDOWS, ends, lag, until_level
 from benchmarks.figures import Figure, Section
 from benchmarks.machine import cpu_seconds, machine, peak_memory
 from benchmarks.over_kafka import Tell, audit, count_rows, rows_now
-from benchmarks.soak import PARTS, give_budgets
+from benchmarks.soak import PARTS, give_budgets, stop_traffic
 from benchmarks.traffic import Traffic, send, traffic
 from schemas.registry import write_prefix
 from streams import topics
@@ -162,6 +162,7 @@ def _recovery(stack: Stack, tell: Tell) -> Section:
         "on spend.priced, row or window after it was ready. A member that died is missed after "
         f"SPEND_SESSION_TIMEOUT_SECONDS={stack.settings.session_timeout_seconds:g}, which is part of the figures.",
     )
+    before = rows_now(stack.settings)
     stack.spawn("traffic", sys.executable, "-m", "streams.sample.live", "--rate", str(LIVE_RATE), "--seed", "81")
     for part in GOES_ON:
         stack.wait(SETTLE_SECONDS)
@@ -169,10 +170,10 @@ def _recovery(stack: Stack, tell: Tell) -> Section:
             tell(f"{part} killed: first {made} after {seconds:.1f} s")
             section.most(f"{part}: first {made}", seconds, "s", WANTED_SECONDS)
     stack.wait(SETTLE_SECONDS)
-    stack.stop("traffic")
+    rows = before + stop_traffic(stack)
     stopped = time.perf_counter()
-    for group in (PRICE, WINDOWS):
-        until_level(stack, *group)
+    count_rows(stack, rows, EVERY_SECONDS)
+    until_level(stack, *WINDOWS)
     section.most("from the stream's end to no lag", time.perf_counter() - stopped, "s")
     return section
 

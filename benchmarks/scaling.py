@@ -144,10 +144,9 @@ def sections(drains: dict[int, dict[str, Drain]], events: int) -> list[Section]:
         one = drains[COUNTS[0]][kind]
         section = Section(
             f"Scaling: {words}",
-            f"{events:,} events lay in {PARTITIONS} partitions, the most lag. Efficiency is speed against so many "
-            "times that of one; in processor time it is what an event costs one against what it costs each of many: "
-            "what more cores give. "
-            f"This machine has {os.cpu_count()}, which broker and database share.",
+            f"{events:,} events lay in {PARTITIONS} partitions, which is the most lag. Efficiency is speed against so "
+            "many times that of one; in processor time, what an event costs one against what it costs each of many: "
+            f"what more cores give. This machine has {os.cpu_count()}, which broker and database share.",
         )
         for count, each in drains.items():
             drain = each[kind]

@@ -58,8 +58,7 @@ def measure(stack: Stack, rate: int, seconds: float, tell: Console) -> Section:
             memory = ", ".join(f"{part} {looks[-1].memory[part]:.0f}" for part in PARTS)
             tell.print(f"{elapsed:5.0f} s  {rows:,} rows  MB: {memory}", highlight=False)
         time.sleep(EVERY_SECONDS)
-    stack.stop("traffic")
-    sent = int(stack.log("traffic").read_text().split()[-3])
+    sent = stop_traffic(stack)
     give_up = time.monotonic() + DRAIN_SECONDS
     while (found := client.query(EQUAL).result_rows[0])[0] < sent and time.monotonic() < give_up:
         time.sleep(0.5)
@@ -98,6 +97,12 @@ def give_budgets(stack: Stack) -> None:
     """A budget for all spend and one for each customer, so that the windows worker has something to say."""
     stack.run("budgets", "create", "Everything", "--scope", "global", "--limit", "1000000")
     stack.run("budgets", "create", "Each customer", "--scope", "customer", "--member", "*", "--limit", "10000")
+
+
+def stop_traffic(stack: Stack) -> int:
+    """End the live traffic that was spawned as `traffic`; how many events it has sent, each acknowledged."""
+    stack.stop("traffic")
+    return int(stack.log("traffic").read_text().split()[-3])
 
 
 def growth(at: Sequence[float], values: Sequence[float]) -> float:

@@ -266,7 +266,7 @@ class Stack:
             job.wait()
             raise
         if job.returncode != 0:
-            said = (errors or output).decode(errors="replace").strip()
+            said = (errors.strip() or output).decode(errors="replace").strip()
             raise SpendError(f"spendstream {' '.join(arguments)} ended with {job.returncode}: {said}")
         return str(output.decode(errors="replace"))
 
