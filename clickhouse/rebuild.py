@@ -7,6 +7,7 @@ migration is rebuilt without a line here.
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import uuid4
 
 from clickhouse_connect.driver.client import Client
 
@@ -33,6 +34,14 @@ class Rollup:
     keys: list[str]
     sums: list[str]
     columns: list[str]
+
+
+def like(table: str, name: str) -> str:
+    """The statement that makes an empty table as another one is, on the server that answers alone.
+
+    With an id of its own: a replicated table's path in Keeper is made of it, and outside of ON CLUSTER it must be said.
+    """
+    return f"CREATE TABLE {name} UUID '{uuid4()}' AS {table}"
 
 
 class Months:
@@ -166,7 +175,7 @@ class Months:
 
     def _build_beside(self, table: str) -> None:
         self.clear()
-        self._client.command(f"CREATE TABLE {_BESIDE} AS {table}")
+        self._client.command(like(table, _BESIDE))
         # two equal blocks of one SELECT are no repeat
         for window in ("non_replicated_deduplication_window", "replicated_deduplication_window"):
             self._client.command(f"ALTER TABLE {_BESIDE} MODIFY SETTING {window} = 0")

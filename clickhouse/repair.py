@@ -21,7 +21,7 @@ from clickhouse.client import connect
 from clickhouse.copy_topics import copy_anew
 from clickhouse.insert_settings import insert_settings
 from clickhouse.progress import Progress, read_progress, write_progress
-from clickhouse.rebuild import Months
+from clickhouse.rebuild import Months, like
 from clickhouse.replicas import catch_up
 from streams import blocks, topics
 from streams.blocks import Block, Header
@@ -96,7 +96,7 @@ def repair(settings: Settings, now: datetime, tell: Tell, accept_gap: bool = Fal
     if not dry_run:
         months.clear()
         client.command(f"DROP TABLE IF EXISTS {_STAGED} SYNC")
-        client.command(f"CREATE TABLE {_STAGED} AS usage")
+        client.command(like("usage", _STAGED))
     comparison = _Comparison(settings, client, cut, found, accept_gap=accept_gap, dry_run=dry_run)
     progress = comparison.run(tell)
     doubled = months.doubled()
