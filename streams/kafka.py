@@ -6,8 +6,8 @@ No client resets a position by itself: `auto.offset.reset` is an error everywher
 import logging
 import socket
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -26,6 +26,9 @@ from streams.settings import Settings
 
 log = logging.getLogger("spendstream.kafka")
 
+_T = TypeVar("_T")
+_PATIENCE_SECONDS = 30.0
+_NOT_YET = (KafkaError._TIMED_OUT, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
 MAX_MESSAGE_BYTES = 64 << 20
 
 PRICE_GROUP, WINDOWS_GROUP, SINK_GROUP = "spendstream-price", "spendstream-windows", "spendstream-sink"
@@ -153,16 +156,39 @@ def topic_ids(settings: Settings, *names: str) -> dict[str, str]:
         Unreachable: the broker does not answer.
     """
     client = admin(settings)  # must live until its futures are done
-    futures = client.describe_topics(TopicCollection(list(names)), request_timeout=10)
-    ids = {}
-    for name, future in futures.items():
+
+    def ask() -> dict[str, str]:
+        ids = {}
+        for name, future in client.describe_topics(TopicCollection(list(names)), request_timeout=10).items():
+            try:
+                ids[name] = str(future.result().topic_id)
+            except KafkaException as exc:
+                if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise Halt(f"topic {name} does not exist: make it with `spendstream topics create`") from exc
+                raise
+        return ids
+
+    try:
+        return _insist(ask)
+    except KafkaException as exc:
+        raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
+
+
+def _insist(ask: Callable[[], _T]) -> _T:
+    """The answer to a question, asked again while no broker answers: one that was killed is back within seconds.
+
+    Raises:
+        KafkaException: none did for half a minute, or one refuses.
+    """
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    while True:
         try:
-            ids[name] = str(future.result().topic_id)
+            return ask()
         except KafkaException as exc:
-            if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise Halt(f"topic {name} does not exist: make it with `spendstream topics create`") from exc
-            raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
-    return ids
+            error = exc.args[0]
+            if not (passes(error) or error.code() in _NOT_YET) or time.monotonic() > give_up:
+                raise
+            time.sleep(0.2)
 
 
 def topic_settings(settings: Settings, names: list[str]) -> dict[str, dict[str, str]]:
@@ -250,7 +276,7 @@ def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
     """
     where = TopicPartition(topic, partition)
     try:
-        start, listed = consumer.get_watermark_offsets(where, timeout=10)
+        start, listed = _insist(lambda: consumer.get_watermark_offsets(where, timeout=10))
     except KafkaException as exc:
         raise Unreachable(f"{topic} partition {partition}: {exc.args[0].str()}") from exc
     if listed <= start:
