@@ -21,6 +21,7 @@ from streams.supervisor import SERVERS, STEPS, Stack
 
 PROCESSES = ("worker", "worker-2", "windows", "windows-2", "sink", "sink-2")
 DISK_BYTES = 1 << 30
+READY_SECONDS = 240.0
 UNREACHABLE = Unreachable.exit_code
 
 
@@ -68,7 +69,8 @@ class Pipeline:
                 self.stack.start(name)
         ready = {name: self._spawn(name) for name in names if name not in self.servers}
         for name, url in ready.items():
-            until(lambda url=url, name=name: answers(url) or self.ended(name), f"{name}: {said(self.stack, name)}", 90)
+            is_up = lambda url=url, name=name: answers(url) or self.ended(name)  # noqa: E731
+            until(is_up, f"{name} to be ready", READY_SECONDS)
 
     def _spawn(self, name: str) -> str:
         """Start a process with its clock; the address that says when it is ready."""
