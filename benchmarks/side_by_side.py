@@ -1,14 +1,18 @@
 """Ours beside what people would use instead: the same events, broker, database and machine, one after the other."""
 
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
-from clickhouse_connect.driver.client import Client
+import polars as pl
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
@@ -19,13 +23,20 @@ from benchmarks.peers_venv import peers_python
 from benchmarks.traffic import Traffic, send
 from benchmarks.whole_pipeline import Pace, pace
 from clickhouse.client import connect
+from schemas.codec import WriterSchemas
 from streams.errors import SpendError
 from streams.kafka import client_config, create_topics
 from streams.settings import Settings
+from streams.spend.decode import decode
+from streams.spend.price import COLUMNS, price
+from streams.spend.rates import default_table
 from streams.supervisor import SERVERS, Stack, on_free_ports
+from streams.topics import TOPICS, USAGE
 
-PEER_RECORDS = 20_000  # of the events, the first; as many as the slowest does in half a minute
+PEER_RECORDS = 10_000  # the first of all; as many as the slowest peer does in half a minute
 PRICED_EVENTS = 5_000  # calls of each pricing package
+PRICED_AT_ONCE = 50_000  # ours
+REPEATS = 5
 
 Tell = Callable[[str], None]
 
@@ -98,13 +109,23 @@ def measure(events: int, tell: Tell) -> Iterator[Section]:
 
 
 def _give(conf: Settings, sent: Traffic) -> int:
-    """Copy the first records to the peers' topic; returns how many of them are events."""
-    create_topics(conf, [NewTopic(job.TOPIC, conf.partitions, 1)])
-    records = list(zip(sent.keys, sent.values, strict=True))[:PEER_RECORDS]
+    """Copy the first records to the peers' topic, without those that one must refuse; returns how many these are.
+
+    An undecodable record has to be counted by nobody; one whose time is a year ahead closes all windows of those who
+    believe it.
+    """
+    usage = next(topic for topic in TOPICS if topic.name == USAGE)  # Quix Streams asks for the retention
+    create_topics(conf, [NewTopic(job.TOPIC, conf.partitions, 1, config=usage.config)])
+    latest = datetime.now(UTC)
+    records = []
+    for key, value in islice(zip(sent.keys, sent.values, strict=True), PEER_RECORDS):
+        event = job.decode(value)
+        if event is not None and event["time"] <= latest:
+            records.append({"key": key, "value": value})
     producer = Producer({**client_config(conf), "compression.type": "lz4"})
-    producer.produce_batch(job.TOPIC, [{"key": key, "value": value} for key, value in records])
+    producer.produce_batch(job.TOPIC, records)
     producer.flush()
-    return sum(job.decode(value) is not None for _, value in records)
+    return len(records)
 
 
 def _run(stack: Stack, peer: Peer, events: int, python: str, tell: Tell) -> Pace:
@@ -117,3 +138,85 @@ def _run(stack: Stack, peer: Peer, events: int, python: str, tell: Tell) -> Pace
     found = pace(stack, [peer.key], rows, rows if peer.closes else f"SELECT min(calls) FROM ({calls})", events)
     stack.kill(peer.key)
     return found
+
+
+def _whole_job(records: int, given: int, ours: Pace, paces: dict[Peer, Pace]) -> Section:
+    section = Section(
+        "Side by side: the whole job",
+        "Decode, price, minutes of seven dimensions (global, workload, customer, team, user, provider, model), rows "
+        f"and minutes into ClickHouse; from the first rows stored to all of it. Peers got {given:,} of the {records:,} "
+        "records, one process each, one after the other; ours is three processes (price agent, windows, sink), and "
+        "does more: 13 dimensions with their quarters and days, budgets and anomalies, all 60 fields of a row, two "
+        "rollups, each event counted once. Processor time: of these processes, without broker and database.",
+    )
+    for peer, theirs in paces.items():
+        section.ratio(f"ours against {peer.name}", ours.per_second / theirs.per_second)
+    for peer, theirs in paces.items():
+        section.ratio(f"ours against {peer.name}, processor time", theirs.micros / ours.micros)
+    named = {"spendstream": ours, **{peer.name: theirs for peer, theirs in paces.items()}}
+    for name, found in named.items():
+        section.bar(name, found.per_second)
+    for name, found in named.items():
+        section.figures.append(Figure(f"{name}: processor time", "", f"{found.micros:.1f} µs"))
+    return section
+
+
+def _packages(stack: Stack, python: str) -> dict[str, float]:
+    """Microseconds an event of each pricing package."""
+    command = [python, "-m", "benchmarks.peers.pricing", str(PRICED_EVENTS)]
+    ended = subprocess.run(command, env=stack.env, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise SpendError(f"the pricing packages ended with {ended.returncode}: {ended.stderr.strip()}")
+    found: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
+    return found
+
+
+def _pricing(sent: Traffic, packages: dict[str, float]) -> Section:
+    section = Section(
+        "Side by side: pricing alone",
+        f"Decoded events, no broker. Packages are called for each of {PRICED_EVENTS:,} events; ours takes a frame of "
+        f"{PRICED_AT_ONCE:,}, median of {REPEATS}.",
+    )
+    ours = _our_micros(sent.values[:PRICED_AT_ONCE])
+    for key, micros in packages.items():
+        section.ratio(f"ours against {PACKAGES[key]}", micros / ours)
+    section.bar("spendstream", 1e6 / ours)
+    for key, micros in packages.items():
+        section.bar(PACKAGES[key], 1e6 / micros)
+    return section
+
+
+def _our_micros(values: list[bytes]) -> float:
+    """Microseconds an event of `streams.spend.price.price`."""
+    frame, table = pl.DataFrame(decode(values, WriterSchemas()).batch.select(COLUMNS)), default_table()
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        price(frame, table)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds) / frame.height * 1e6
+
+
+def _differences(stack: Stack) -> Section:
+    """What others say that the same events cost."""
+    section = Section(
+        "Side by side: the same prices?",
+        "Events whose cost is the same as ours to 1e-9 USD, of those that each was given. Simple: text in and out, no "
+        "cache, at the standard price. What differs: what is billed beside tokens (audio seconds, characters, images, "
+        "pages, searches, GPU seconds, storage), image tokens, one-hour cache writes, regional prices, and batch or "
+        "tier where a package does not take them. Peers price with genai-prices; `audit` proves ours.",
+    )
+    client = connect(stack.settings)
+    found = {peer.key: peer.name for peer in PEERS} | PACKAGES
+    for key, name in found.items():
+        sql = COMPARED.format(theirs=f"bench_{key}", ours=stack.settings.clickhouse_database, simple=SIMPLE)
+        row = next(iter(client.query(sql).named_results()))
+        section.figures.append(Figure(f"{name}: simple events", _share(row["simple_same"], row["simple_events"])))
+        section.figures.append(Figure(f"{name}: all events", _share(row["same"], row["events"])))
+        section.figures.append(Figure(f"{name}: no price", _share(row["unpriced"], row["events"])))
+        section.figures.append(Figure(f"{name}: total", f"{row['their_cost']:.2f} of {row['our_cost']:.2f} USD"))
+    return section
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole * 100:.1f} % of {whole:,}"

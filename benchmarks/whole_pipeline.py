@@ -1,4 +1,4 @@
-"""The whole pipeline on a backlog: price agent, windows worker and sink side by side, until all of it can be queried."""
+"""The whole pipeline on a backlog: price agent, windows worker and sink together, until all of it can be queried."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

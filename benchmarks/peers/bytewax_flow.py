@@ -3,8 +3,8 @@
     python -m bytewax.run benchmarks.peers.bytewax_flow:flow
 
 One worker process, as the command starts it; without recovery, which is off unless one asks for it: a crash loses all
-windows and begins again. Windows are inserted when they close, an hour after their end by the watermark that Bytewax
-keeps for each key; what comes later is dropped.
+windows and begins again. Windows are inserted when they close, ten minutes after their end by the watermark that
+Bytewax keeps for each key; what comes later is dropped.
 """
 
 from collections.abc import Callable
@@ -81,14 +81,16 @@ flow = Dataflow("bench")
 records = kop.input("usage", flow, brokers=[job.BROKERS], topics=[job.TOPIC])
 events = op.filter_map("decode", records.oks, lambda message: job.decode(message.value))
 costs = op.map("price", events, priced)
-op.output("insert_rows", batched("rows", op.map("row", costs, lambda item: job.row(*item))), Table(lambda s: s.insert_rows))
 minutes = win.fold_window(
     "minutes",
     op.flat_map("members", costs, one_each),
-    win.EventClock(ts_getter=lambda one: one[0], wait_for_system_duration=timedelta(hours=1)),
+    win.EventClock(ts_getter=lambda one: one[0], wait_for_system_duration=timedelta(minutes=10)),
     win.TumblingWindower(length=timedelta(minutes=1), align_to=ALIGN_TO),
     builder=lambda: (0, 0),
     folder=add,
     merger=merge,
 )
-op.output("insert_windows", batched("windows", op.map("window", minutes.down, window)), Table(lambda s: s.insert_windows))
+rows = op.map("row", costs, lambda item: job.row(*item))
+windows = op.map("window", minutes.down, window)
+op.output("insert_rows", batched("rows", rows), Table(lambda store: store.insert_rows))
+op.output("insert_windows", batched("windows", windows), Table(lambda store: store.insert_windows))

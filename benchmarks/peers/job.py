@@ -26,9 +26,10 @@ STATE = Path(os.environ.get("SPEND_STATE_DIR", ".spend"))
 
 DIMENSIONS = ("workload", "customer", "team", "user", "provider", "model")  # and global: seven
 MINUTE = 60
-INSERT_ROWS = 5_000
+INSERT_ROWS = 2_000
 INSERT_SECONDS = 1.0
 
+PROVIDERS = {"x_ai": "x-ai"}  # OpenTelemetry's name to genai-prices' own, where that does not know it
 PREFIX_BYTES = 10  # Avro single-object encoding: c3 01 and the schema's fingerprint
 PICOS = Decimal(10**12)  # money as whole picodollars: sums of floats would differ by the order of adding
 
@@ -59,8 +60,9 @@ def price(event: Event) -> int | None:
         found = calc_price(
             usage(event),
             model_ref=event["model"],
-            provider_id=event["provider"],
+            provider_id=PROVIDERS.get(event["provider"], event["provider"]),
             genai_request_timestamp=event["time"],
+            price_context=price_context(event),
         )
     except (LookupError, ValueError):  # no such model, or counts that contradict each other
         return None
@@ -77,6 +79,13 @@ def usage(event: Event) -> Usage:
         input_audio_tokens=event["audio_input_tokens"],
         output_audio_tokens=event["audio_output_tokens"],
     )
+
+
+def price_context(event: Event) -> dict[str, str]:
+    """What selects a batch, tier or speed price, as genai-prices takes it."""
+    found = {"service_tier": event["service_tier"], "speed": event["speed"]}
+    found["processing"] = "batch" if event["is_batch"] else None
+    return {name: value for name, value in found.items() if value}
 
 
 def picodollars(dollars: Decimal) -> int:

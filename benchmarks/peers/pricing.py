@@ -2,7 +2,7 @@
 
     python -m benchmarks.peers.pricing 5000
 
-Prices the first events of spend.usage and stores what each package says, one database a package.
+Prices the first events of the peers' topic and stores what each package says, one database a package.
 """
 
 import json
@@ -43,8 +43,13 @@ def _find(provider: str, model: str) -> tuple:
 def genai_prices_cached(event: job.Event) -> int | None:
     """genai-prices with the search for the model, most of its time, done once a model: its own parts, not its API."""
     try:
-        provider, model = _find(event["provider"], event["model"])
-        found = model.calc_price(job.usage(event), provider, genai_request_timestamp=event["time"])
+        provider, model = _find(job.PROVIDERS.get(event["provider"], event["provider"]), event["model"])
+        found = model.calc_price(
+            job.usage(event),
+            provider,
+            genai_request_timestamp=event["time"],
+            price_context=job.price_context(event),
+        )
     except (LookupError, ValueError):
         return None
     return job.picodollars(found.total_price)
@@ -60,6 +65,7 @@ def litellm(event: job.Event) -> int | None:
             completion_tokens=event["output_tokens"] or 0,
             cache_read_input_tokens=event["cache_read_input_tokens"] or 0,
             cache_creation_input_tokens=event["cache_creation_input_tokens"] or 0,
+            service_tier=event["service_tier"],
         )
     except Exception:  # it raises plain ones for models that it does not know
         return None

@@ -4,7 +4,7 @@
 
 An event becomes one message for each of its seven members (`group_by` sends them through a topic of its own), so that
 each member's minutes are added up in one place. State is in RocksDB with a changelog topic, as is the default. Windows
-that changed are inserted at each checkpoint; what comes an hour of event time after a window's end is dropped.
+that changed are inserted at each checkpoint; what comes two days of event time after a window's end is dropped.
 """
 
 from datetime import timedelta
@@ -17,7 +17,7 @@ from quixstreams.sinks import BatchingSink, SinkBatch
 
 from benchmarks.peers import job
 
-GRACE = timedelta(hours=1)
+GRACE = timedelta(days=2)
 
 
 class UsageAvro(Deserializer):
