@@ -1,6 +1,6 @@
 """`make bench`: how fast each part is, and the whole, beside what people would use instead on the same data.
 
-python -m benchmarks                     all of it, about a quarter of an hour; writes benchmarks/README.md
+python -m benchmarks                     all of it, about twenty minutes; writes benchmarks/README.md and its pictures
 python -m benchmarks --events 200000     fewer events: quick, and less sustained
 python -m benchmarks --only steps        the price agent's steps and the windows' alone, no servers
 python -m benchmarks --only peers        ours beside Faust, Quix Streams, Bytewax, a plain loop, pricing packages
@@ -57,7 +57,7 @@ def main() -> int:
     ]
     try:
         if args.only in (None, "peers"):
-            peers_python(tell)  # first of all: what cannot be installed is known before a quarter of an hour
+            peers_python(tell)  # first of all: what cannot be installed is known at once
         for names, measure in parts:
             if args.only in (None, *names):
                 for section in measure():

@@ -1,17 +1,16 @@
 """What each part could do at best, alone, and how much of the slowest of them the whole pipeline reaches."""
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
-from pathlib import Path
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from benchmarks import whole_pipeline
 from benchmarks.figures import Section
+from benchmarks.fresh_stack import fresh_stack
 from benchmarks.over_kafka import Block, Tell, bare_inserts, published_blocks
 from benchmarks.peers import job
 from benchmarks.traffic import Traffic, traffic
@@ -22,7 +21,6 @@ from streams.kafka import block_producer, create_topics, reader
 from streams.producer import UsageProducer
 from streams.settings import Settings
 from streams.spend.decode import decode
-from streams.supervisor import SERVERS, Stack, on_free_ports
 from streams.topics import PRICED, TOPICS, USAGE
 
 BATCH = 50_000
@@ -37,12 +35,7 @@ def measure(events: int, tell: Tell) -> Iterator[Section]:
     Raises:
         SpendError: a process ended, or nothing moves.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="spendstream-bench-") as folder,
-        Stack(
-            on_free_ports(Settings(state_dir=Path(folder))), parts=(*SERVERS, "topics", "migrate"), tell=tell
-        ) as stack,
-    ):
+    with fresh_stack(tell) as stack:
         conf = stack.settings
         tell(f"sending {events:,} events")
         made = traffic(events, 41, write_prefix(conf))

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from confluent_kafka.admin import NewTopic
 
 from benchmarks import latency
 from benchmarks.figures import Figure, Section
+from benchmarks.fresh_stack import fresh_stack
 from benchmarks.machine import cpu_seconds, peak_memory
 from benchmarks.peers.idiomatic_faust import RESULTS
 from benchmarks.traffic import DAYS, send
@@ -25,7 +25,7 @@ from streams.blocks import Header
 from streams.errors import Halt
 from streams.kafka import admin, read_range, reader, watermarks
 from streams.settings import Settings
-from streams.supervisor import SERVERS, Stack, on_free_ports
+from streams.supervisor import Stack
 
 PROCESSES = ("broker", "worker", "sink", "clickhouse")
 PEER_EVENTS = 50_000
@@ -53,12 +53,7 @@ def measure(events: int, tell: Tell) -> Iterator[Section]:
     Raises:
         SpendError: a process ended, or nothing moves.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="spendstream-bench-") as folder,
-        Stack(
-            on_free_ports(Settings(state_dir=Path(folder))), parts=(*SERVERS, "topics", "migrate"), tell=tell
-        ) as stack,
-    ):
+    with fresh_stack(tell) as stack:
         conf = stack.settings
         tell(f"sending {events:,} events")
         sent = send(conf, events, seed=21)

@@ -4,13 +4,11 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 
 import polars as pl
 from confluent_kafka import Producer
@@ -18,6 +16,7 @@ from confluent_kafka.admin import NewTopic
 
 from benchmarks import whole_pipeline
 from benchmarks.figures import Figure, Section
+from benchmarks.fresh_stack import fresh_stack
 from benchmarks.peers import job
 from benchmarks.peers_venv import peers_python
 from benchmarks.traffic import Traffic, send
@@ -30,10 +29,10 @@ from streams.settings import Settings
 from streams.spend.decode import decode
 from streams.spend.price import COLUMNS, price
 from streams.spend.rates import default_table
-from streams.supervisor import SERVERS, Stack, on_free_ports
+from streams.supervisor import Stack
 from streams.topics import TOPICS, USAGE
 
-PEER_RECORDS = 10_000  # the first of all; as many as the slowest peer does in half a minute
+PEER_RECORDS = 30_000  # the first of all
 PRICED_EVENTS = 5_000  # calls of each pricing package
 PRICED_AT_ONCE = 50_000  # ours
 REPEATS = 5
@@ -50,11 +49,12 @@ class Peer:
     module: tuple[str, ...]  # what `python -m` is given
     apart: bool  # whether it needs the peers' own Python
     closes: bool = False  # whether it shows windows only when they close
+    stop: int = PEER_RECORDS  # after so many records
 
 
 PEERS = (
     Peer("plain_loop", "plain loop", ("benchmarks.peers.plain_loop",), False),
-    Peer("faust", "Faust", ("benchmarks.peers.faust_windows", "worker", "--without-web"), False),
+    Peer("faust", "Faust", ("benchmarks.peers.faust_windows", "worker", "--without-web"), False, stop=8_000),
     Peer("quix", "Quix Streams", ("benchmarks.peers.quix",), True),
     Peer("bytewax", "Bytewax", ("bytewax.run", "benchmarks.peers.bytewax_flow:flow"), True, closes=True),
 )
@@ -77,8 +77,8 @@ COMPARED = """
     SELECT count() AS events, countIf(theirs.cost IS NULL) AS unpriced,
         countIf(abs(theirs.cost - cost_total) < 1e-9) AS same,
         countIf(simple) AS simple_events, countIf(simple AND abs(theirs.cost - cost_total) < 1e-9) AS simple_same,
-        sum(theirs.cost) AS their_cost, sum(cost_total) AS our_cost
-    FROM (SELECT source, id, any(cost) AS cost FROM {theirs}.priced GROUP BY source, id) AS theirs
+        sum(theirs.cost) AS their_cost, sum(cost_total) AS our_cost, sum(copies - 1) AS repeats
+    FROM (SELECT source, id, any(cost) AS cost, count() AS copies FROM {theirs}.priced GROUP BY source, id) AS theirs
     INNER JOIN (SELECT source, id, cost_total, {simple} AS simple FROM {ours}.usage) AS ours USING (source, id)
 """
 
@@ -90,12 +90,7 @@ def measure(events: int, tell: Tell) -> Iterator[Section]:
         SpendError: the peers cannot be installed, a process ended, or nothing moves.
     """
     python = peers_python(tell)
-    with (
-        tempfile.TemporaryDirectory(prefix="spendstream-bench-") as folder,
-        Stack(
-            on_free_ports(Settings(state_dir=Path(folder))), parts=(*SERVERS, "topics", "migrate"), tell=tell
-        ) as stack,
-    ):
+    with fresh_stack(tell) as stack:
         tell(f"sending {events:,} events")
         sent = send(stack.settings, events, seed=31)
         given = _give(stack.settings, sent)
@@ -129,24 +124,26 @@ def _give(conf: Settings, sent: Traffic) -> int:
 
 
 def _run(stack: Stack, peer: Peer, events: int, python: str, tell: Tell) -> Pace:
-    """A peer on its records, until all of them are stored."""
+    """A peer on its records, until all of them are stored, or as many as it is worth waiting for."""
     tell(f"starting {peer.name}")
     # their tables may not be there yet, which system.parts takes for no rows
     rows = f"SELECT sum(rows) FROM system.parts WHERE database = 'bench_{peer.key}' AND table = 'priced' AND active"
-    calls = f"SELECT sum(calls) AS calls FROM bench_{peer.key}.minutes FINAL GROUP BY dimension"
+    each = f"SELECT sum(calls) AS calls FROM bench_{peer.key}.minutes FINAL GROUP BY dimension"
+    windows = f"SELECT if(count() = {len(job.DIMENSIONS) + 1}, min(calls), 0) FROM ({each})"
     stack.spawn(peer.key, python if peer.apart else sys.executable, "-m", *peer.module)
-    found = pace(stack, [peer.key], rows, rows if peer.closes else f"SELECT min(calls) FROM ({calls})", events)
+    found = pace(stack, [peer.key], rows, rows if peer.closes else windows, min(events, peer.stop))
     stack.kill(peer.key)
     return found
 
 
 def _whole_job(records: int, given: int, ours: Pace, paces: dict[Peer, Pace]) -> Section:
+    less = "".join(f" ({peer.name} was stopped after {peer.stop:,})" for peer in PEERS if peer.stop < given)
     section = Section(
         "Side by side: the whole job",
         "Decode, price, minutes of seven dimensions (global, workload, customer, team, user, provider, model), rows "
         f"and minutes into ClickHouse; from the first rows stored to all of it. Peers got {given:,} of the {records:,} "
-        "records, one process each, one after the other; ours is three processes (price agent, windows, sink), and "
-        "does more: 13 dimensions with their quarters and days, budgets and anomalies, all 60 fields of a row, two "
+        f"records{less}, one process each, one after the other; ours is three processes (price agent, windows, sink), "
+        "and does more: 13 dimensions with their quarters and days, budgets and anomalies, all 60 fields of a row, two "
         "rollups, each event counted once. Processor time: of these processes, without broker and database.",
     )
     for peer, theirs in paces.items():
@@ -157,7 +154,7 @@ def _whole_job(records: int, given: int, ours: Pace, paces: dict[Peer, Pace]) ->
     for name, found in named.items():
         section.bar(name, found.per_second)
     for name, found in named.items():
-        section.figures.append(Figure(f"{name}: processor time", "", f"{found.micros:.1f} µs"))
+        section.figures.append(Figure(f"{name}: processor time an event", f"{found.micros:.1f} µs"))
     return section
 
 
@@ -207,16 +204,15 @@ def _differences(stack: Stack) -> Section:
         "tier where a package does not take them. Peers price with genai-prices; `audit` proves ours.",
     )
     client = connect(stack.settings)
-    found = {peer.key: peer.name for peer in PEERS} | PACKAGES
-    for key, name in found.items():
+    for key, name in ({peer.key: peer.name for peer in PEERS} | PACKAGES).items():
         sql = COMPARED.format(theirs=f"bench_{key}", ours=stack.settings.clickhouse_database, simple=SIMPLE)
         row = next(iter(client.query(sql).named_results()))
-        section.figures.append(Figure(f"{name}: simple events", _share(row["simple_same"], row["simple_events"])))
-        section.figures.append(Figure(f"{name}: all events", _share(row["same"], row["events"])))
-        section.figures.append(Figure(f"{name}: no price", _share(row["unpriced"], row["events"])))
-        section.figures.append(Figure(f"{name}: total", f"{row['their_cost']:.2f} of {row['our_cost']:.2f} USD"))
+        section.figures.append(
+            Figure(
+                name,
+                f"{row['simple_same'] / row['simple_events']:.1%} of {row['simple_events']:,} simple, "
+                f"{row['same'] / row['events']:.1%} of all {row['events']:,}; {row['unpriced']:,} without a price; "
+                f"{row['their_cost']:.2f} of {row['our_cost']:.2f} USD; {row['repeats']:,} repeats not seen",
+            )
+        )
     return section
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole * 100:.1f} % of {whole:,}"
