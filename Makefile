@@ -53,7 +53,7 @@ lint: setup ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup ## Speed, beside an idiomatic Faust app on the same data
+bench: setup ## Speed, beside what people would use instead on the same data
 	$(BIN)/python -m benchmarks
 
 dashboards: setup ## Write the JSON that Grafana reads from grafana/dashboards and grafana/queries

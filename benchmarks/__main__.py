@@ -1,8 +1,10 @@
-"""`make bench`: how fast each part is, and the whole, beside an idiomatic Faust app on the same data.
+"""`make bench`: how fast each part is, and the whole, beside what people would use instead on the same data.
 
-python -m benchmarks                     all of it, about a quarter of an hour; writes benchmarks/README.md
+python -m benchmarks                     all of it, about twenty minutes; writes benchmarks/README.md and its pictures
 python -m benchmarks --events 200000     fewer events: quick, and less sustained
 python -m benchmarks --only steps        the price agent's steps and the windows' alone, no servers
+python -m benchmarks --only peers        ours beside Faust, Quix Streams, Bytewax, a plain loop, pricing packages
+python -m benchmarks --only limits       each part alone, and the pipeline as a share of the slowest
 python -m benchmarks --only windows      the windows worker: its steps, its state, its budgets
 python -m benchmarks --only anomalies    the anomaly detector on labelled data
 python -m benchmarks --only panels       every panel of the dashboards over rollups of 100 million calls
@@ -16,9 +18,10 @@ from collections.abc import Callable, Iterable
 
 from rich.console import Console
 
-from benchmarks import figures, over_kafka, panels, quality, steps, windows, windows_steps
+from benchmarks import figures, limits, over_kafka, panels, quality, side_by_side, steps, windows, windows_steps
 from benchmarks.figures import Section
 from benchmarks.machine import machine
+from benchmarks.peers_venv import peers_python
 from streams.errors import SpendError
 
 
@@ -29,7 +32,7 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=1_000_000, help="events of each run over the broker (1000000)")
     parser.add_argument(
         "--only",
-        choices=("steps", "kafka", "windows", "anomalies", "panels"),
+        choices=("steps", "kafka", "peers", "limits", "windows", "anomalies", "panels"),
         help="a part of it, and nothing is written",
     )
     parser.add_argument("--print", action="store_true", help="print the results and leave benchmarks/README.md alone")
@@ -46,11 +49,15 @@ def main() -> int:
         (("steps",), lambda: [steps.measure()]),
         (("steps", "windows"), lambda: [windows_steps.measure()]),
         (("kafka",), lambda: over_kafka.measure(args.events, tell)),
+        (("peers",), lambda: side_by_side.measure(args.events, tell)),
+        (("limits",), lambda: limits.measure(args.events, tell)),
         (("windows",), lambda: windows.measure(tell)),
         (("anomalies",), lambda: [quality.measure()]),
         (("panels",), lambda: panels.measure(tell)),
     ]
     try:
+        if args.only in (None, "peers"):
+            peers_python(tell)  # first of all: what cannot be installed is known at once
         for names, measure in parts:
             if args.only in (None, *names):
                 for section in measure():

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from benchmarks import bar_chart
+
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
@@ -27,12 +29,18 @@ class Section:
     title: str
     how: str
     figures: list[Figure] = field(default_factory=list)
+    bars: dict[str, float] = field(default_factory=dict)
 
     def rate(self, name: str, per_second: float, wanted: float = 0.0, unit: str = "events/s") -> None:
         """Add a speed; `wanted` is the least asked for."""
         each = f"{1e6 / per_second:.2f} µs" if per_second else ""
         least = f"at least {wanted:,.0f}" if wanted else ""
         self.figures.append(Figure(name, f"{per_second:,.0f} {unit}", each, least, per_second >= wanted))
+
+    def bar(self, name: str, per_second: float) -> None:
+        """Add a speed that the section's picture shows too."""
+        self.rate(name, per_second)
+        self.bars[name] = per_second
 
     def micros(self, name: str, microseconds: float) -> None:
         """Add a cost an event."""
@@ -64,10 +72,12 @@ def table(section: Section) -> Table:
 
 
 def markdown(sections: list[Section], machine: list[tuple[str, str]]) -> str:
-    """All of it for the README."""
+    """All of it for the README; draws the pictures that it shows."""
     lines = ["| machine | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in machine)]
     for section in sections:
         lines += ["", f"### {section.title}", "", section.how, ""]
+        if section.bars:
+            lines += [f"![{section.title}]({bar_chart.write(section.title, section.bars)})", ""]
         lines += ["| what | measured | an event | wanted |", "| --- | ---: | ---: | ---: |"]
         for figure in section.figures:
             wanted = f"{figure.wanted}{'' if figure.met else ' (missed)'}"

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from confluent_kafka.admin import NewTopic
 
 from benchmarks import latency
 from benchmarks.figures import Figure, Section
+from benchmarks.fresh_stack import fresh_stack
 from benchmarks.machine import cpu_seconds, peak_memory
 from benchmarks.peers.idiomatic_faust import RESULTS
 from benchmarks.traffic import DAYS, send
@@ -25,7 +25,7 @@ from streams.blocks import Header
 from streams.errors import Halt
 from streams.kafka import admin, read_range, reader, watermarks
 from streams.settings import Settings
-from streams.supervisor import SERVERS, Stack, on_free_ports
+from streams.supervisor import Stack
 
 PROCESSES = ("broker", "worker", "sink", "clickhouse")
 PEER_EVENTS = 50_000
@@ -38,7 +38,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """A published block: its message, when it was published, records decided and rows."""
 
     value: bytes
@@ -53,12 +53,7 @@ def measure(events: int, tell: Tell) -> Iterator[Section]:
     Raises:
         SpendError: a process ended, or nothing moves.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="spendstream-bench-") as folder,
-        Stack(
-            on_free_ports(Settings(state_dir=Path(folder))), parts=(*SERVERS, "topics", "migrate"), tell=tell
-        ) as stack,
-    ):
+    with fresh_stack(tell) as stack:
         conf = stack.settings
         tell(f"sending {events:,} events")
         sent = send(conf, events, seed=21)
@@ -110,7 +105,7 @@ def _worker(stack: Stack, section: Section, records: int) -> float:
     until(stack, lambda: _decided(stack.settings), records, every=0.5)
     memory = peak_memory(stack.pid("worker"))
     stack.stop("worker")
-    blocks = _blocks(stack.settings)
+    blocks = published_blocks(stack.settings)
     first, last = blocks[0], blocks[-1]
     per_second = (records - first.records) / (last.at_ms - first.at_ms) * 1000
     section.rate("price agent", per_second, 120_000)
@@ -126,7 +121,7 @@ def _decided(conf: Settings) -> int:
     return int(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(counters)))
 
 
-def _blocks(conf: Settings) -> list[_Block]:
+def published_blocks(conf: Settings) -> list[Block]:
     """All of spend.priced in the order of publishing."""
     looker = reader(conf)
     found = []
@@ -135,7 +130,7 @@ def _blocks(conf: Settings) -> list[_Block]:
             for message in read_range(looker, topics.PRICED, partition, 0, end):
                 header = Header.from_kafka(message.headers())  # type: ignore[arg-type]
                 records = header.last - header.first + 1
-                found.append(_Block(message.value() or b"", message.timestamp()[1], records, header.rows))
+                found.append(Block(message.value() or b"", message.timestamp()[1], records, header.rows))
     finally:
         looker.close()
     return sorted(found, key=lambda block: block.at_ms)
@@ -148,8 +143,8 @@ def _ends(looker: Consumer, topic: str, partitions: int) -> list[int]:
 def _sink(stack: Stack, rows: int, tell: Tell) -> Section:
     """The sink on blocks that are there, and inserts of the same blocks without Kafka, views and progress."""
     conf = stack.settings
-    blocks = _blocks(conf)
-    bare = _bare_inserts(conf, blocks, tell)
+    blocks = published_blocks(conf)
+    bare = bare_inserts(conf, blocks, tell)
     stack.start("sink")
     per_second = sustained(count_rows(stack, rows))
     section = Section(
@@ -169,7 +164,7 @@ def _sink(stack: Stack, rows: int, tell: Tell) -> Section:
     return section
 
 
-def _bare_inserts(conf: Settings, blocks: list[_Block], tell: Tell) -> float:
+def bare_inserts(conf: Settings, blocks: list[Block], tell: Tell) -> float:
     """Rows a second."""
     tell("inserting the blocks without the sink")
     client = connect(conf)

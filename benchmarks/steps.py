@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from benchmarks.figures import Section
-from benchmarks.peers import idiomatic_faust
+from benchmarks.peers import job
 from benchmarks.traffic import Traffic, traffic
 from schemas.codec import WriterSchemas
 from streams import blocks
@@ -100,9 +100,8 @@ def _state() -> PartitionState:
 
 
 def _calc_price_micros(values: list[bytes]) -> float:
-    codec = idiomatic_faust.UsageAvro()
-    events = [event for event in map(codec.loads, values) if event is not None]
+    events = [event for event in map(job.decode, values) if event is not None]
     start = time.perf_counter()
     for event in events:
-        idiomatic_faust.price(event)
+        job.price(event)
     return (time.perf_counter() - start) / len(events) * 1e6

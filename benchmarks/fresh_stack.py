@@ -1,0 +1,18 @@
+"""A stack of a benchmark's own: the embedded servers on free ports, empty, gone afterwards."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from streams.settings import Settings
+from streams.supervisor import SERVERS, Stack, on_free_ports
+
+
+@contextmanager
+def fresh_stack(tell: Callable[[str], None], *processes: str) -> Iterator[Stack]:
+    """Broker, database, topics and tables, and `processes` of the pipeline."""
+    with tempfile.TemporaryDirectory(prefix="spendstream-bench-") as folder:
+        settings = on_free_ports(Settings(state_dir=Path(folder)))
+        with Stack(settings, parts=(*SERVERS, "topics", "migrate", *processes), tell=tell) as stack:
+            yield stack
