@@ -20,12 +20,13 @@ class Right:
     user: str
     kind: Literal["topic", "group"]
     name: str
-    operation: Literal["READ", "WRITE", "CREATE"]
+    operation: Literal["READ", "WRITE", "CREATE", "DESCRIBE_CONFIGS"]
 
 
 @dataclass(frozen=True)
 class Role:
-    """A user and what its process does. Whoever may read or write a topic may look at it (DESCRIBE), too."""
+    """A user and what its process does. Whoever may read or write a topic may look at it (DESCRIBE), too; who may make
+    topics may see their settings."""
 
     user: str
     what: str
@@ -36,7 +37,8 @@ class Role:
 
     def rights(self) -> Iterator[Right]:
         """Its lines."""
-        for operation, names in (("READ", self.reads), ("WRITE", self.writes), ("CREATE", self.creates)):
+        may = {"READ": self.reads, "WRITE": self.writes, "CREATE": self.creates, "DESCRIBE_CONFIGS": self.creates}
+        for operation, names in may.items():
             for name in names:
                 yield Right(self.user, "topic", name, operation)  # type: ignore[arg-type]
         for name in self.groups:
@@ -116,7 +118,7 @@ ROLES: tuple[Role, ...] = (
             topics.FORGOTTEN,
         ),
         creates=tuple(topic.name for topic in topics.TOPICS),
-        groups=("spendstream-audit", "spendstream-sink", "spendstream-windows", READERS),
+        groups=("spendstream-audit", "spendstream-price", "spendstream-sink", "spendstream-windows", READERS),
     ),
 )
 

@@ -15,7 +15,7 @@ def test_storm_over_two_logs_changes_no_digit_and_tells_every_alert_once(tmp_pat
     lines: list[str] = []
     settings = stormy_settings(tmp_path, broker, brokers=1)
     storm = Storm(settings, SEED, pause_seconds=10.0, stretch=100, tell=lines.append)
-    storm.rage(legs=2, kills=16, faults=len(FAULTS) // 2, records=8_000)
+    storm.rage(legs=2, kills=8, faults=len(FAULTS) // 2, records=6_000)
     found = storm.as_json()
     assert min(found["killed"].values()) >= 1, lines
     assert set(found["faults"]) == {"kill", *(fault.__name__ for fault in FAULTS)}
