@@ -118,7 +118,14 @@ ROLES: tuple[Role, ...] = (
             topics.FORGOTTEN,
         ),
         creates=tuple(topic.name for topic in topics.TOPICS),
-        groups=("spendstream-audit", "spendstream-price", "spendstream-sink", "spendstream-windows", READERS),
+        groups=(
+            "spendstream-audit",
+            "spendstream-copy",
+            "spendstream-price",
+            "spendstream-sink",
+            "spendstream-windows",
+            READERS,
+        ),
     ),
 )
 
