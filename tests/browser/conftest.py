@@ -1,4 +1,7 @@
-"""One stage and one browser for all tests of the pages; what a page complains of fails the test that opened it."""
+"""One stage and one browser for the tests of a module; what a page complains of fails the test that opened it.
+
+They are gone when the module is done: while it runs, Playwright has an event loop in this thread.
+"""
 
 from collections.abc import Iterator
 
@@ -8,26 +11,26 @@ from seen import Opened, browser_path
 from stage import Stage, stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with stage(tmp_path_factory.mktemp("stage")) as found:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A database with tables and nothing in them."""
     with stage(tmp_path_factory.mktemp("empty"), events=0) as found:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as found:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     path = browser_path()
     if path is None:
