@@ -114,7 +114,7 @@ def test_a_newer_worker_rolls_in_and_out_over_a_live_stream(stack: Stack, tmp_pa
         assert "cost_center: applied" in ran(stack, script, "migrate", "up")
         begin(stack, "sink", "sink")
         stack.stop("worker-2")
-        assert f"{EARLY:,} put back" in ran(stack, script, "dead-letters", "replay")
+        assert f"{EARLY:,} put back" in ran(stack, script, "dead-letters", "replay", "--reason", "unknown_schema")
         late = calls(tmp_path, "late", LATE)
         for _ in range(2):  # the second time they are repeats
             assert f"{LATE} events sent" in ran(stack, script, "produce", late)
