@@ -99,7 +99,7 @@ def unknown(settings: Settings) -> int:
 
 def test_a_newer_worker_rolls_in_and_out_over_a_live_stream(stack: Stack, tmp_path: Path) -> None:
     script = newer_release.make(tmp_path / "newer")
-    traffic = Traffic(stack.settings, records=30_000)
+    traffic = Traffic(stack.settings, records=30_000, spoilt=False)
     for name in ("worker", "worker-2", "windows", "sink"):
         begin(stack, name, name.partition("-")[0])
     with flowing(traffic):

@@ -49,12 +49,14 @@ class Traffic:
         running_away: bool = False,
         days: int = 3,
         late: float = 0.0,
+        spoilt: bool = True,
     ) -> None:
         """
         Args:
             records: events of the sample, which ends at present and is `days` long.
             running_away: among the traffic is a workload that costs 20 cents every five minutes, at times $10.
             late: the share of records that come later than their turn, by up to the whole of the sample.
+            spoilt: whether the sample's own records that become dead letters are among them.
         """
         self.sent = self.again = self.poison = 0
         self._settings = settings
@@ -77,6 +79,8 @@ class Traffic:
             0, len(self._order), len(self._order)
         )
         delayed = np.argsort(turns, kind="stable")
+        if not spoilt:
+            delayed = delayed[~self._spoilt[self._order[delayed]]]
         self._order = self._order[delayed]
         self._records = [self._records[i] for i in delayed]
         self._at = 0
