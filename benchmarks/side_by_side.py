@@ -72,11 +72,11 @@ SIMPLE = """coalesce(cache_read_input_tokens, 0) = 0 AND coalesce(cache_creation
     AND empty(quantities) AND NOT coalesce(is_batch, false)
     AND coalesce(service_tier, '') IN ('', 'default', 'standard') AND coalesce(speed, '') IN ('', 'standard')"""
 
-# of the events that both have, each once; floats and roundings may differ by some picodollars
+# of the events that both have, each once; floats and roundings may differ by some picodollars, neither may have a price
 COMPARED = """
+    WITH coalesce(abs(theirs.cost - cost_total) < 1e-9, theirs.cost IS NULL AND cost_total IS NULL) AS agrees
     SELECT count() AS events, countIf(theirs.cost IS NULL) AS unpriced,
-        countIf(abs(theirs.cost - cost_total) < 1e-9) AS same,
-        countIf(simple) AS simple_events, countIf(simple AND abs(theirs.cost - cost_total) < 1e-9) AS simple_same,
+        countIf(agrees) AS same, countIf(simple) AS simple_events, countIf(simple AND agrees) AS simple_same,
         sum(theirs.cost) AS their_cost, sum(cost_total) AS our_cost, sum(copies - 1) AS repeats
     FROM (SELECT source, id, any(cost) AS cost, count() AS copies FROM {theirs}.priced GROUP BY source, id) AS theirs
     INNER JOIN (SELECT source, id, cost_total, {simple} AS simple FROM {ours}.usage) AS ours USING (source, id)
@@ -198,7 +198,8 @@ def _differences(stack: Stack) -> Section:
     """What others say that the same events cost."""
     section = Section(
         "Side by side: the same prices?",
-        "Events whose cost is the same as ours to 1e-9 USD, of those that each was given. Simple: text in and out, no "
+        "Events whose cost is the same as ours to 1e-9 USD, or that have no price in both, of those that "
+        "each was given. Simple: text in and out, no "
         "cache, at the standard price. What differs: what is billed beside tokens (audio seconds, characters, images, "
         "pages, searches, GPU seconds, storage), image tokens, one-hour cache writes, regional prices, and batch or "
         "tier where a package does not take them. Peers price with genai-prices; `audit` proves ours.",
