@@ -106,12 +106,15 @@ class MergeStage:
             self.ready = False
             self._parts = {}
             if tps:
-                await asyncio.to_thread(self._take_over, sorted(tp.partition for tp in tps))
+                # in the one thread: when this is cancelled by the next rebalance, the next take-over waits its turn
+                numbers = sorted(tp.partition for tp in tps)
+                loop = asyncio.get_running_loop()
+                self._parts = await loop.run_in_executor(self._thread, self._take_over, numbers)
             self.ready = True
             return {tp: self._parts[tp.partition].merging.position for tp in tps}
 
-    def _take_over(self, partitions: list[int]) -> None:
-        settings = self._settings
+    def _take_over(self, partitions: list[int]) -> dict[int, _Partition]:
+        settings, parts = self._settings, {}
         found = topic_ids(settings, topics.USAGE, topics.PRICED, topics.TOTALS, topics.STATE, topics.ALERTS)
         ids = (found[topics.USAGE], found[topics.PRICED], found[topics.TOTALS])
         self._told.forget()
@@ -141,8 +144,8 @@ class MergeStage:
                 end = self._end(consumer, number, merging.position)
                 mine = frozenset(key for key, status in statuses.items() if book.owns(status.scope, status.member))
                 told = tuple(self._told.budgets.values())
-                part = self._parts[number] = _Partition(number, ids, saved, merging, book, alarms, end, mine, told)
-                saved.save_summary(self._producer, merging, ids, _kept(part))
+                parts[number] = _Partition(number, ids, saved, merging, book, alarms, end, mine, told)
+                saved.save_summary(self._producer, merging, ids, _kept(parts[number]))
                 log.info(
                     "spend.totals partition %d: next offset %d, %d members, in %.1f s",
                     number,
@@ -152,6 +155,7 @@ class MergeStage:
                 )
         finally:
             consumer.close()
+        return parts
 
     def _refuse_other_zone(self, zone: str) -> None:
         if zone != self._settings.timezone:
@@ -253,15 +257,18 @@ class MergeStage:
 
     def _look_around(self) -> None:
         self._told.listen()
-        for part in self._parts.values():
+        parts = self._parts
+        if not parts:
+            return
+        for part in parts.values():
             self._take_terms(part)
-        first = self._parts[min(self._parts)]
+        first = parts[min(parts)]
         stalls = self._totals_stage.stalled()
         self._told.tell(first.alarms, first.alarms.of_stalls(stalls, first.merging.watermark, self._origin(first)))
-        oldest = min(self._parts.values(), key=lambda part: part.saved_at)
+        oldest = min(parts.values(), key=lambda part: part.saved_at)
         if time.monotonic() - oldest.saved_at >= CHECKPOINT_SECONDS:
             self._save(oldest)  # one at a time: alerts wait meanwhile
-        for part in self._parts.values():
+        for part in parts.values():
             self._publish(part)
 
     def _publish(self, part: _Partition, at_once: bool = False) -> None:

@@ -88,14 +88,19 @@ class TotalsStage:
             self._epoch = epoch
             self.ready = False
             self._parts = {}
-            positions = await asyncio.to_thread(self._take_over, sorted(tp.partition for tp in tps)) if tps else {}
+            begin: dict[int, int] = {}
+            if tps:
+                # in the one thread: when this is cancelled by the next rebalance, the next take-over waits its turn
+                numbers = sorted(tp.partition for tp in tps)
+                loop = asyncio.get_running_loop()
+                self._parts, begin = await loop.run_in_executor(self._thread, self._take_over, numbers)
             self.ready = True
-            return {tp: positions[tp.partition] for tp in tps}
+            return {tp: begin[tp.partition] for tp in tps}
 
-    def _take_over(self, partitions: list[int]) -> dict[int, int]:
+    def _take_over(self, partitions: list[int]) -> tuple[dict[int, _Partition], dict[int, int]]:
         ids = topic_ids(self._settings, topics.USAGE, topics.PRICED, topics.TOTALS, topics.STATE)
         count = self._producer.partitions(topics.USAGE)
-        begin, now = {}, time.monotonic()
+        parts, begin, now = {}, {}, time.monotonic()
         consumer = reader(self._settings)
         try:
             for number in partitions:
@@ -115,10 +120,10 @@ class TotalsStage:
                         raise Halt(f"spend.priced partition {number}: blocks expired before they were totalled")
                     log.warning("spend.priced partition %d: windows begin at block %d, the first left", number, first)
                     begin[number] = first
-                self._parts[number] = _Partition(progress, progress, now, now)
+                parts[number] = _Partition(progress, progress, now, now)
         finally:
             consumer.close()
-        return begin
+        return parts, begin
 
     async def process(self, batch: Batch) -> None:
         """Total a batch of blocks and publish; returns when Kafka has acknowledged it."""
@@ -172,8 +177,8 @@ class TotalsStage:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._look_around)
 
     def _look_around(self) -> None:
-        now = time.monotonic()
-        for part in self._parts.values():
+        now, parts = time.monotonic(), self._parts.values()
+        for part in parts:
             again = _ASK_AGAIN if part.progress.header.idle else 0.0
             if now - part.heard_at > _IDLE_AFTER and now - part.asked_at >= again:
                 part.asked_at = now
@@ -181,7 +186,7 @@ class TotalsStage:
                     self._ask(part, now)
                 except Unreachable as exc:  # nothing depends on this answer: it is asked for again
                     log.info("whether spend.usage is at its end is not known: %s", exc)
-        for part in self._parts.values():
+        for part in parts:
             self._write_progress(part)
         self._producer.flush()
 
