@@ -48,10 +48,22 @@ def copy_anew(settings: Settings) -> None:
     Raises:
         Unreachable: the broker does not answer, or refuses.
     """
-    consumer = reader(settings, GROUP)
+    session = {"session.timeout.ms": int(settings.session_timeout_seconds * 1000)}
+    consumer = reader(settings, GROUP, **session, **{"partition.assignment.strategy": "range"})
+    joined: list[TopicPartition] = []
+
+    def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        joined.extend(partitions)
+        consumer.assign([])
+
     try:
         found = consumer.list_topics(timeout=10).topics
         starts = [TopicPartition(t, number, 0) for t in TOPICS if t in found for number in found[t].partitions]
+        # a sink that was killed may count as a member still, and then only members may commit
+        consumer.subscribe([t for t in TOPICS if t in found], on_assign=assigned)
+        give_up = time.monotonic() + 3 * settings.session_timeout_seconds
+        while not joined and time.monotonic() < give_up:
+            consumer.poll(0.1)
         if starts:
             consumer.commit(offsets=starts, asynchronous=False)
     except KafkaException as exc:

@@ -226,6 +226,8 @@ def alter_topic(settings: Settings, topic: str, name: str, value: str) -> None:
 def group_members(settings: Settings, *groups: str) -> dict[str, int]:
     """How many members each consumer group has; one that was killed is counted until its session is over.
 
+    The embedded broker tells that a group has members, not which: they count as one.
+
     Raises:
         Unreachable: the broker does not answer.
     """
@@ -238,7 +240,7 @@ def group_members(settings: Settings, *groups: str) -> dict[str, int]:
     except KafkaException as exc:
         raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
     gone = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
-    return {name: 0 if group.state in gone else len(group.members) for name, group in found.items()}
+    return {name: 0 if group.state in gone else max(1, len(group.members)) for name, group in found.items()}
 
 
 def reader(settings: Settings, group: str = "spendstream-reader", **config: Any) -> Consumer:
