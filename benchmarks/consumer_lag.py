@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.over_kafka import until
-from clickhouse import copy_topics
 from streams import topics
 from streams.kafka import reader
+from streams.kafka_rights import COPY_GROUP, PRICE_GROUP, WINDOWS_GROUP
 from streams.settings import Settings
 from streams.supervisor import Stack
 
-PRICE = ("spendstream-price", topics.USAGE)
-WINDOWS = ("spendstream-windows", topics.PRICED, topics.TOTALS)  # in the order of its work
-COPIES = (copy_topics.GROUP, topics.WINDOWS)
+PRICE = (PRICE_GROUP, topics.USAGE)
+WINDOWS = (WINDOWS_GROUP, topics.PRICED, topics.TOTALS)  # in the order of its work
+COPIES = (COPY_GROUP, topics.WINDOWS)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A stack of a benchmark's own: the embedded servers on free ports, empty, gone afterwards."""
+"""A stack of a benchmark's own: on free ports, empty, gone afterwards."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,9 +10,9 @@ from streams.supervisor import SERVERS, Stack, on_free_ports
 
 
 @contextmanager
-def fresh_stack(tell: Callable[[str], None], *processes: str) -> Iterator[Stack]:
-    """Broker, database, topics and tables, and `processes` of the pipeline."""
+def fresh_stack(tell: Callable[[str], None], *processes: str, **settings: object) -> Iterator[Stack]:
+    """Broker, database, topics and tables, and `processes` of the pipeline; with `settings` other than the defaults."""
     with tempfile.TemporaryDirectory(prefix="spendstream-bench-") as folder:
-        settings = on_free_ports(Settings(state_dir=Path(folder)))
-        with Stack(settings, parts=(*SERVERS, "topics", "migrate", *processes), tell=tell) as stack:
+        conf = on_free_ports(Settings(state_dir=Path(folder), **settings))  # type: ignore[arg-type]
+        with Stack(conf, parts=(*SERVERS, "topics", "migrate", *processes), tell=tell) as stack:
             yield stack

@@ -17,7 +17,8 @@ from benchmarks.traffic import Traffic, traffic
 from schemas.codec import WriterSchemas, encode_batch
 from schemas.registry import write_prefix
 from streams import blocks
-from streams.kafka import block_producer, create_topics, reader
+from streams.kafka import block_producer, reader
+from streams.kafka_topics import create_topics
 from streams.producer import UsageProducer
 from streams.settings import Settings
 from streams.spend.decode import decode

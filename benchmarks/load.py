@@ -11,10 +11,8 @@ Three questions, one after the other, on one stack with budgets and detectors on
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from confluent_kafka import KafkaException
 from rich.console import Console
@@ -22,6 +20,7 @@ from rich.console import Console
 from benchmarks import figures
 from benchmarks.consumer_lag import PRICE, WINDOWS, ends, lag, until_level
 from benchmarks.figures import Figure, Section
+from benchmarks.fresh_stack import fresh_stack
 from benchmarks.machine import cpu_seconds, machine, peak_memory
 from benchmarks.over_kafka import Tell, audit, count_rows, rows_now
 from benchmarks.soak import PARTS, give_budgets, stop_traffic
@@ -31,8 +30,7 @@ from streams import topics
 from streams.errors import Halt, SpendError
 from streams.kafka import reader
 from streams.producer import UsageProducer
-from streams.settings import Settings
-from streams.supervisor import SERVERS, Stack, on_free_ports
+from streams.supervisor import SERVERS, Stack
 
 LIVE_RATE = 5_000  # events a second
 ROUND = 500_000  # events that are made at once: a gigabyte while they are
@@ -52,20 +50,18 @@ def measure(events: int, with_audit: bool, tell: Tell) -> Iterator[Section]:
     Raises:
         SpendError: a process ended, nothing moves, or the audit found a difference.
     """
-    with tempfile.TemporaryDirectory(prefix="spendstream-load-") as folder:
-        conf = on_free_ports(Settings(state_dir=Path(folder), broker="kafka"))
-        with Stack(conf, parts=(*SERVERS, "topics", "migrate"), tell=tell) as stack:
-            give_budgets(stack)
-            rows = 0
-            for seed, count in enumerate(_rounds(events), start=101):
-                rows += send(conf, count, seed).events
-                tell(f"{rows:,} events lie in spend.usage")
-            section, rate = _backlog(stack, rows)
-            yield section
-            yield _pressure(stack, rate, tell)
-            yield _recovery(stack, tell)
-            if with_audit:
-                yield audit(stack, tell)
+    with fresh_stack(tell, broker="kafka") as stack:
+        give_budgets(stack)
+        rows = 0
+        for seed, count in enumerate(_rounds(events), start=101):
+            rows += send(stack.settings, count, seed).events
+            tell(f"{rows:,} events lie in spend.usage")
+        section, rate = _backlog(stack, rows)
+        yield section
+        yield _pressure(stack, rate, tell)
+        yield _recovery(stack, tell)
+        if with_audit:
+            yield audit(stack, tell)
 
 
 def _rounds(events: int) -> list[int]:

@@ -14,17 +14,16 @@ import argparse
 import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks import figures, sizing
 from benchmarks.consumer_lag import COPIES, PRICE, WINDOWS, until_level
 from benchmarks.figures import Figure, Section
+from benchmarks.fresh_stack import fresh_stack
 from benchmarks.machine import cpu_seconds, machine, peak_memory
 from benchmarks.over_kafka import Tell, count_rows
 from benchmarks.soak import PARTS, give_budgets
@@ -33,8 +32,7 @@ from clickhouse.client import connect
 from streams.apache_kafka import folder
 from streams.errors import SpendError
 from streams.producer import UsageProducer
-from streams.settings import Settings
-from streams.supervisor import SERVERS, Stack, on_free_ports
+from streams.supervisor import SERVERS, Stack
 
 COUNTS = (1, 2, 4)
 PARTITIONS = 4
@@ -65,32 +63,29 @@ def run(count: int, backlog: Traffic, tell: Tell) -> tuple[dict[str, Drain], siz
     Raises:
         SpendError: a process ended, or nothing moves.
     """
-    with tempfile.TemporaryDirectory(prefix="spendstream-scaling-") as state:
-        conf = on_free_ports(Settings(state_dir=Path(state), broker="kafka", partitions=PARTITIONS))
-        conf = conf.model_copy(update=PATIENT)
-        names = {kind: [kind, *(f"{kind}-{number}" for number in range(2, count + 1))] for kind in sizing.PROCESSES}
-        processes = [name for each in names.values() for name in each]
-        with Stack(conf, parts=(*SERVERS, "topics", "migrate", *processes), tell=tell) as stack:
-            give_budgets(stack)
-            warm = send(stack.settings, WARM_EVENTS, seed=301).events
-            level: dict[str, Callable[[], object]] = {
-                "worker": lambda: until_level(stack, *PRICE),
-                "windows": lambda: until_level(stack, *WINDOWS),
-                "sink": lambda: (count_rows(stack, warm + backlog.events, 0.1), until_level(stack, *COPIES)),
-            }
-            level["worker"]()
-            level["windows"]()
-            count_rows(stack, warm)
-            until_level(stack, *COPIES)
-            for name in processes:
-                stack.pause(name)
-            broker = -cpu_seconds(stack.pid("broker"))
-            tell(f"sending {len(backlog.keys):,} records")
-            with UsageProducer(stack.settings) as producer:
-                producer.send_many(backlog.keys, backlog.values)
-            drains = {kind: _drain(stack, kind, names[kind], level[kind]) for kind in names}
-            broker += cpu_seconds(stack.pid("broker"))
-            return drains, _measured(stack, drains, broker, backlog.events) if count == 1 else None
+    names = {kind: [kind, *(f"{kind}-{number}" for number in range(2, count + 1))] for kind in sizing.PROCESSES}
+    processes = [name for each in names.values() for name in each]
+    with fresh_stack(tell, *processes, broker="kafka", partitions=PARTITIONS, **PATIENT) as stack:
+        give_budgets(stack)
+        warm = send(stack.settings, WARM_EVENTS, seed=301).events
+        level: dict[str, Callable[[], object]] = {
+            "worker": lambda: until_level(stack, *PRICE),
+            "windows": lambda: until_level(stack, *WINDOWS),
+            "sink": lambda: (count_rows(stack, warm + backlog.events, 0.1), until_level(stack, *COPIES)),
+        }
+        level["worker"]()
+        level["windows"]()
+        count_rows(stack, warm)
+        until_level(stack, *COPIES)
+        for name in processes:
+            stack.pause(name)
+        broker = -cpu_seconds(stack.pid("broker"))
+        tell(f"sending {len(backlog.keys):,} records")
+        with UsageProducer(stack.settings) as producer:
+            producer.send_many(backlog.keys, backlog.values)
+        drains = {kind: _drain(stack, kind, names[kind], level[kind]) for kind in names}
+        broker += cpu_seconds(stack.pid("broker"))
+        return drains, _measured(stack, drains, broker, backlog.events) if count == 1 else None
 
 
 def _drain(stack: Stack, kind: str, names: list[str], level: Callable[[], object]) -> Drain:

@@ -24,7 +24,8 @@ from benchmarks.whole_pipeline import Pace, pace
 from clickhouse.client import connect
 from schemas.codec import WriterSchemas
 from streams.errors import SpendError
-from streams.kafka import client_config, create_topics
+from streams.kafka import client_config
+from streams.kafka_topics import create_topics
 from streams.settings import Settings
 from streams.spend.decode import decode
 from streams.spend.price import COLUMNS, price

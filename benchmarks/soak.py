@@ -7,21 +7,19 @@ end every event that was sent must be a row, and the rollups and windows must eq
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
 from benchmarks import figures
 from benchmarks.figures import Figure, Section
+from benchmarks.fresh_stack import fresh_stack
 from benchmarks.machine import cpu_seconds, resident_memory
 from clickhouse.client import connect
-from streams.settings import Settings
-from streams.supervisor import EVERYTHING, Stack, on_free_ports
+from streams.supervisor import PROCESSES, Stack
 
 PARTS = ("worker", "windows", "sink", "clickhouse", "broker")
 EVERY_SECONDS = 10.0
@@ -118,13 +116,11 @@ def main() -> int:
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
     args = parser.parse_args()
     console = Console(width=130)
-    with tempfile.TemporaryDirectory(prefix="spendstream-soak-") as folder:
-        conf = on_free_ports(Settings(state_dir=Path(folder), broker=args.broker))
-        with Stack(conf, parts=EVERYTHING) as stack:
-            give_budgets(stack)
-            section = measure(stack, args.rate, args.minutes * 60, console)
-            console.print(figures.table(section))
-            console.print(stack.run("audit", "--wait", "60") if args.minutes <= 10 else "", highlight=False)
+    with fresh_stack(lambda _: None, *PROCESSES, broker=args.broker) as stack:
+        give_budgets(stack)
+        section = measure(stack, args.rate, args.minutes * 60, console)
+        console.print(figures.table(section))
+        console.print(stack.run("audit", "--wait", "60") if args.minutes <= 10 else "", highlight=False)
     return 0 if all(figure.met for figure in section.figures) else 1
 
 

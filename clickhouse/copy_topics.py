@@ -26,12 +26,13 @@ from clickhouse.retry import fatal, first_line, insist
 from schemas.windows import windows_arrow
 from streams import metrics, topics
 from streams.errors import Halt, Unreachable
-from streams.kafka import passes, reader, topic_ids, watermarks
+from streams.kafka import admin, passes, reader, topic_ids, watermarks
+from streams.kafka_groups import member_of
+from streams.kafka_rights import COPY_GROUP
 from streams.settings import Settings
 
 log = logging.getLogger("spendstream.sink")
 
-GROUP = "spendstream-copy"
 TOPICS = (topics.WINDOWS, *COPIES)
 TABLES = {topics.WINDOWS: "windows", **{topic: copy.table for topic, copy in COPIES.items()}}
 
@@ -48,28 +49,14 @@ def copy_anew(settings: Settings) -> None:
     Raises:
         Unreachable: the broker does not answer, or refuses.
     """
-    session = {"session.timeout.ms": int(settings.session_timeout_seconds * 1000)}
-    consumer = reader(settings, GROUP, **session, **{"partition.assignment.strategy": "range"})
-    joined: list[TopicPartition] = []
-
-    def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        joined.extend(partitions)
-        consumer.assign([])
-
     try:
-        found = consumer.list_topics(timeout=10).topics
+        found = admin(settings).list_topics(timeout=10).topics
         starts = [TopicPartition(t, number, 0) for t in TOPICS if t in found for number in found[t].partitions]
-        # a sink that was killed may count as a member still, and then only members may commit
-        consumer.subscribe([t for t in TOPICS if t in found], on_assign=assigned)
-        give_up = time.monotonic() + 3 * settings.session_timeout_seconds
-        while not joined and time.monotonic() < give_up:
-            consumer.poll(0.1)
-        if starts:
-            consumer.commit(offsets=starts, asynchronous=False)
+        if starts:  # where a sink that was killed counts as a member still, only members may commit
+            with member_of(settings, COPY_GROUP, [t for t in TOPICS if t in found]) as (consumer, _):
+                consumer.commit(offsets=starts, asynchronous=False)
     except KafkaException as exc:
         raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
-    finally:
-        consumer.close()
 
 
 class Copier:
@@ -124,7 +111,7 @@ class Copier:
     def _copy(self, client: Client) -> None:
         consumer = reader(
             self._settings,
-            GROUP,
+            COPY_GROUP,
             **{
                 "session.timeout.ms": int(self._settings.session_timeout_seconds * 1000),
                 "heartbeat.interval.ms": int(self._settings.session_timeout_seconds * 1000 / 6),

@@ -6,7 +6,6 @@ missing rows are attached, which fires no view. Then every month of every rollup
 rows is made anew. At last progress, so that the sink goes on behind it and copies the other topics once more.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import Consumer, TopicPartition
 
 from clickhouse import migrate
 from clickhouse.client import connect
@@ -26,7 +24,9 @@ from clickhouse.replicas import catch_up
 from streams import blocks, topics
 from streams.blocks import Block, Header
 from streams.errors import Halt, SpendError
-from streams.kafka import SINK_GROUP, group_members, read_range, reader, topic_ids, watermarks
+from streams.kafka import read_range, reader, topic_ids, watermarks
+from streams.kafka_groups import group_members, member_of
+from streams.kafka_rights import SINK_GROUP
 from streams.settings import Settings
 
 _STAGED = "repair_rows"
@@ -136,35 +136,11 @@ def require_no_sink(settings: Settings) -> None:
 
 
 def _gets_everything(settings: Settings) -> bool:
-    """Join the group for a moment: whether all partitions come to this process.
-
-    A sink that was killed is a member for a while, with the embedded broker until somebody else joins: so the broker's
-    list of members is not to be relied on. Whoever lives gets his share as the group is formed anew.
-    """
-    got: list[int] = []
-    consumer = reader(
-        settings,
-        SINK_GROUP,
-        **{
-            "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
-            "partition.assignment.strategy": "range",
-            "client.id": "~repair",  # member ids begin with it; the last in order gets all only when it is alone
-        },
-    )
-
-    def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        got.extend(tp.partition for tp in partitions)
-        consumer.assign([])
-
-    try:
-        consumer.subscribe([topics.PRICED], on_assign=assigned)
-        give_up = time.monotonic() + 3 * settings.session_timeout_seconds
-        while not got and time.monotonic() < give_up:
-            consumer.poll(0.1)
+    """Join the group for a moment: whether all partitions come to this process."""
+    # member ids begin with the client's; the last in order gets all only when it is alone
+    with member_of(settings, SINK_GROUP, [topics.PRICED], **{"client.id": "~repair"}) as (consumer, got):
         partitions = consumer.list_topics(topics.PRICED, timeout=10).topics[topics.PRICED].partitions
-        return sorted(got) == sorted(partitions)
-    finally:
-        consumer.close()
+        return sorted(tp.partition for tp in got) == sorted(partitions)
 
 
 class _Comparison:

@@ -29,7 +29,8 @@ from clickhouse.retry import fatal, first_line, insist
 from streams import blocks, metrics, topics
 from streams.blocks import Block, Header
 from streams.errors import Halt, Unreachable
-from streams.kafka import SINK_GROUP, passes, reader, topic_ids, watermarks
+from streams.kafka import passes, reader, topic_ids, watermarks
+from streams.kafka_rights import SINK_GROUP
 from streams.settings import Settings
 
 log = logging.getLogger("spendstream.sink")

@@ -14,8 +14,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from streams import topics
-from streams.errors import Halt, Unreachable
-from streams.kafka import block_producer, read_range, reader, topic_ids, watermarks
+from streams.errors import Halt
+from streams.kafka import read_range, reader, send_all, topic_ids, watermarks
 from streams.settings import Settings
 from streams.spend.alert_document import SEVERITIES, Alert, refuse_floats
 
@@ -75,22 +75,12 @@ def publish(settings: Settings, alerts: Iterable[Alert]) -> None:
     Raises:
         Unreachable: the broker did not acknowledge them.
     """
-    failures: list[str] = []
-    producer = block_producer(settings)
-    for alert in alerts:
-        key, value, headers = record(alert)
-        producer.produce(
-            topics.ALERTS,
-            value,
-            key,
-            partition=0,
-            headers=headers,
-            on_delivery=lambda error, _: failures.append(error.str()) if error is not None else None,
-        )
-    unsent = producer.flush(30)
-    if failures or unsent:
-        said = failures[0] if failures else "the broker does not acknowledge the alerts"
-        raise Unreachable(f"{topics.ALERTS}: {said}")
+    records = map(record, alerts)
+    send_all(
+        settings,
+        topics.ALERTS,
+        ({"value": value, "key": key, "partition": 0, "headers": headers} for key, value, headers in records),
+    )
 
 
 def read(settings: Settings, start: int | None = None) -> Iterator[Published]:

@@ -14,7 +14,7 @@ from faust.web import Request, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams import metrics
-from streams.kafka import PRICE_GROUP, WINDOWS_GROUP
+from streams.kafka_rights import PRICE_GROUP, WINDOWS_GROUP
 from streams.settings import Settings
 from streams.transport import Batch, BatchConsumer, BatchSchema, BatchTransport, Stage
 

@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from streams.errors import SpendError, Unreachable
-from streams.kafka import block_producer, read_range, reader, topic_ids, watermarks
+from streams.errors import SpendError
+from streams.kafka import read_range, reader, send_all, topic_ids, watermarks
 from streams.settings import Settings
 
 log = logging.getLogger("spendstream.compacted")
@@ -81,19 +81,7 @@ def put(settings: Settings, topic: str, changes: Mapping[str, bytes | None]) -> 
     Raises:
         Unreachable: the broker did not acknowledge them.
     """
-    failures: list[str] = []
-    producer = block_producer(settings)
-    for key, value in changes.items():
-        producer.produce(
-            topic,
-            value,
-            key.encode(),
-            partition=0,
-            on_delivery=lambda error, _: failures.append(error.str()) if error is not None else None,
-        )
-    unsent = producer.flush(30)
-    if failures or unsent:
-        raise Unreachable(f"{topic}: {failures[0] if failures else 'the broker does not acknowledge the records'}")
+    send_all(settings, topic, ({"value": value, "key": key.encode(), "partition": 0} for key, value in changes.items()))
 
 
 def _read(consumer: Consumer, topic: str, parse: Parse[Value]) -> tuple[dict[str, Value], int]:

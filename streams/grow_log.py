@@ -9,29 +9,18 @@ old count. The new partition's first block, which has no rows, says which one an
 and running it again finishes the move. `spend.totals` and `spend.windows` stay as they are: members keep their windows.
 """
 
-import time
 from collections.abc import Callable
 
 import pyarrow as pa
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import NewPartitions
 
 from schemas.priced import priced_arrow
 from streams import blocks
 from streams.blocks import Header
-from streams.errors import Halt, SpendError, Unreachable
-from streams.kafka import (
-    PRICE_GROUP,
-    SINK_GROUP,
-    WINDOWS_GROUP,
-    admin,
-    block_producer,
-    group_members,
-    read_range,
-    reader,
-    topic_ids,
-    watermarks,
-)
+from streams.errors import Halt, SpendError
+from streams.kafka import admin, read_range, reader, send_all, topic_ids, watermarks
+from streams.kafka_groups import group_members
+from streams.kafka_rights import PRICE_GROUP, SINK_GROUP, WINDOWS_GROUP
+from streams.kafka_topics import add_partitions
 from streams.settings import Settings
 from streams.topics import PRICED, STATE, USAGE
 
@@ -96,22 +85,7 @@ def _refuse_waiting(settings: Settings, marks: list[int], what_now: str) -> None
 
 
 def _add_partitions(settings: Settings, topic: str, partitions: int, tell: Callable[[str], None]) -> None:
-    """Add what is missing; returns when the broker shows each with a leader."""
-    client = admin(settings)  # must live until its future is done
-
-    def leaders() -> list[int]:
-        return [each.leader for each in client.list_topics(topic, timeout=10).topics[topic].partitions.values()]
-
-    if len(leaders()) < partitions:
-        try:
-            client.create_partitions([NewPartitions(topic, partitions)], request_timeout=30)[topic].result()
-        except KafkaException as exc:
-            raise Unreachable(f"{topic} cannot be given {partitions} partitions: {exc.args[0].str()}") from exc
-    give_up = time.monotonic() + 30
-    while len(found := leaders()) < partitions or min(found) < 0:
-        if time.monotonic() > give_up:
-            raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers} does not show the partitions it has made")
-        time.sleep(0.1)
+    add_partitions(settings, topic, partitions)
     tell(f"{topic}: {partitions} partitions")
 
 
@@ -119,16 +93,9 @@ def _write_first_blocks(settings: Settings, marks: list[int], partitions: int) -
     """A block without rows at the head of each new partition; of several the last counts, as a move may begin anew."""
     ids = topic_ids(settings, USAGE, PRICED)
     nothing = blocks.write(pa.RecordBatch.from_pylist([], schema=priced_arrow()))
-    producer, failures = block_producer(settings), list[str]()
+    records = []
     for number in range(len(marks), partitions):
         origin = number % len(marks)
         header = Header(ids[USAGE], ids[PRICED], number, 0, -1, 0, "", follows=(origin, marks[origin]))
-        producer.produce(
-            PRICED,
-            nothing,
-            partition=number,
-            headers=header.to_kafka(),  # type: ignore[arg-type]
-            on_delivery=lambda error, _: failures.append(error.str()) if error is not None else None,
-        )
-    if producer.flush(30) or failures:
-        raise Unreachable(f"{PRICED}: {failures[0] if failures else 'the broker does not acknowledge'}: run it again")
+        records.append({"value": nothing, "partition": number, "headers": header.to_kafka()})
+    send_all(settings, PRICED, records)

@@ -6,22 +6,14 @@ No client resets a position by itself: `auto.offset.reset` is an error everywher
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupState,
-    KafkaError,
-    KafkaException,
-    Message,
-    Producer,
-    TopicCollection,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from streams.errors import Halt, Unreachable
+from streams.kafka_rights import READERS
 from streams.settings import Settings
 
 log = logging.getLogger("spendstream.kafka")
@@ -30,8 +22,6 @@ _T = TypeVar("_T")
 _PATIENCE_SECONDS = 30.0
 _NOT_YET = (KafkaError._TIMED_OUT, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
 MAX_MESSAGE_BYTES = 64 << 20
-
-PRICE_GROUP, WINDOWS_GROUP, SINK_GROUP = "spendstream-price", "spendstream-windows", "spendstream-sink"
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
@@ -119,35 +109,6 @@ def admin(settings: Settings) -> AdminClient:
     return AdminClient(client_config(settings))
 
 
-def create_topics(settings: Settings, wanted: list[NewTopic]) -> dict[str, bool]:
-    """Make topics; by name, whether each was missing.
-
-    A Kafka controller acknowledges a topic before its brokers know of it: this returns when the one that answers shows
-    each with a leader for every partition.
-
-    Raises:
-        Unreachable: the broker refuses, or does not come to know them.
-    """
-    client = admin(settings)  # must live until its futures are done
-    made = {}
-    for name, future in client.create_topics(wanted, request_timeout=30).items():
-        try:
-            future.result()
-            made[name] = True
-        except KafkaException as exc:
-            if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise Unreachable(f"topic {name} cannot be made: {exc.args[0].str()}") from exc
-            made[name] = False
-    deadline = time.monotonic() + 30
-    while True:
-        found = client.list_topics(timeout=10).topics
-        if all(name in found and all(p.leader >= 0 for p in found[name].partitions.values()) for name in made):
-            return made
-        if time.monotonic() > deadline:
-            raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers} does not show the topics it has made")
-        time.sleep(0.1)
-
-
 def topic_ids(settings: Settings, *names: str) -> dict[str, str]:
     """The id of each topic: a topic that was made anew has another one, so an id names one log for ever.
 
@@ -191,59 +152,7 @@ def _insist(ask: Callable[[], _T]) -> _T:
             time.sleep(0.2)
 
 
-def topic_settings(settings: Settings, names: list[str]) -> dict[str, dict[str, str]]:
-    """The settings of each topic as the broker has them, its defaults included.
-
-    Raises:
-        Unreachable: the broker does not answer, or a topic does not exist.
-    """
-    client = admin(settings)  # must live until its futures are done
-    wanted = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-    try:
-        return {
-            resource.name: {name: entry.value for name, entry in future.result().items() if entry.value is not None}
-            for resource, future in client.describe_configs(wanted, request_timeout=10).items()
-        }
-    except KafkaException as exc:
-        raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
-
-
-def alter_topic(settings: Settings, topic: str, name: str, value: str) -> None:
-    """Change one setting of a topic.
-
-    Raises:
-        Unreachable: the broker refuses, or does not answer.
-    """
-    client = admin(settings)  # must live until its future is done
-    change = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[change])
-    try:
-        client.incremental_alter_configs([resource], request_timeout=10)[resource].result()
-    except KafkaException as exc:
-        raise Unreachable(f"topic {topic}: {name}={value} is refused: {exc.args[0].str()}") from exc
-
-
-def group_members(settings: Settings, *groups: str) -> dict[str, int]:
-    """How many members each consumer group has; one that was killed is counted until its session is over.
-
-    The embedded broker tells that a group has members, not which: they count as one.
-
-    Raises:
-        Unreachable: the broker does not answer.
-    """
-    client = admin(settings)  # must live until its futures are done
-    try:
-        found = {
-            name: future.result()
-            for name, future in client.describe_consumer_groups(list(groups), request_timeout=10).items()
-        }
-    except KafkaException as exc:
-        raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
-    gone = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
-    return {name: 0 if group.state in gone else max(1, len(group.members)) for name, group in found.items()}
-
-
-def reader(settings: Settings, group: str = "spendstream-reader", **config: Any) -> Consumer:
+def reader(settings: Settings, group: str = READERS, **config: Any) -> Consumer:
     """A consumer that commits nothing, reads only where it is told to, and says where a partition ends."""
     return Consumer(
         {
@@ -347,3 +256,22 @@ def block_producer(settings: Settings) -> Producer:
             "queue.buffering.max.kbytes": 256 << 10,
         }
     )
+
+
+def send_all(settings: Settings, topic: str, records: Iterable[Mapping[str, Any]]) -> None:
+    """Send records, each as the arguments of `Producer.produce`, in order; returns when the broker has them all.
+
+    Raises:
+        Unreachable: the broker did not acknowledge them.
+    """
+    failures: list[str] = []
+    producer = block_producer(settings)
+    for each in records:
+        producer.produce(
+            topic,
+            **each,
+            on_delivery=lambda error, _: failures.append(error.str()) if error is not None else None,
+        )
+    unsent = producer.flush(30)
+    if failures or unsent:
+        raise Unreachable(f"{topic}: {failures[0] if failures else 'the broker does not acknowledge the records'}")

@@ -10,7 +10,9 @@ from typing import Literal
 
 from streams import topics
 
-READERS = "spendstream-reader"  # `streams.kafka.reader`
+PRICE_GROUP, WINDOWS_GROUP, SINK_GROUP = "spendstream-price", "spendstream-windows", "spendstream-sink"
+COPY_GROUP, AUDIT_GROUP = "spendstream-copy", "spendstream-audit"
+READERS = "spendstream-reader"  # of those that commit nothing
 
 
 @dataclass(frozen=True, order=True)
@@ -59,7 +61,7 @@ ROLES: tuple[Role, ...] = (
         "`spendstream worker`, and its API for budgets",
         reads=(topics.USAGE, topics.PRICED, topics.RATES, topics.BUDGETS, topics.BUDGET_STATUS),
         writes=(topics.PRICED, topics.DEAD_LETTER, topics.BUDGETS),
-        groups=("spendstream-price", READERS),
+        groups=(PRICE_GROUP, READERS),
     ),
     Role(
         "spend-windows",
@@ -74,7 +76,7 @@ ROLES: tuple[Role, ...] = (
             topics.ALERTS,
         ),
         writes=(topics.TOTALS, topics.STATE, topics.WINDOWS, topics.BUDGET_STATUS, topics.ALERTS),
-        groups=("spendstream-windows", READERS),
+        groups=(WINDOWS_GROUP, READERS),
     ),
     Role(
         "spend-sink",
@@ -89,7 +91,7 @@ ROLES: tuple[Role, ...] = (
             topics.DELIVERIES,
             topics.PLANNED,
         ),
-        groups=("spendstream-sink", "spendstream-copy", READERS),
+        groups=(SINK_GROUP, COPY_GROUP, READERS),
     ),
     Role(
         "spend-relay",
@@ -119,11 +121,11 @@ ROLES: tuple[Role, ...] = (
         ),
         creates=tuple(topic.name for topic in topics.TOPICS),
         groups=(
-            "spendstream-audit",
-            "spendstream-copy",
-            "spendstream-price",
-            "spendstream-sink",
-            "spendstream-windows",
+            AUDIT_GROUP,
+            COPY_GROUP,
+            PRICE_GROUP,
+            SINK_GROUP,
+            WINDOWS_GROUP,
             READERS,
         ),
     ),

@@ -257,18 +257,15 @@ class MergeStage:
 
     def _look_around(self) -> None:
         self._told.listen()
-        parts = self._parts
-        if not parts:
-            return
-        for part in parts.values():
+        for part in self._parts.values():
             self._take_terms(part)
-        first = parts[min(parts)]
+        first = self._parts[min(self._parts)]
         stalls = self._totals_stage.stalled()
         self._told.tell(first.alarms, first.alarms.of_stalls(stalls, first.merging.watermark, self._origin(first)))
-        oldest = min(parts.values(), key=lambda part: part.saved_at)
+        oldest = min(self._parts.values(), key=lambda part: part.saved_at)
         if time.monotonic() - oldest.saved_at >= CHECKPOINT_SECONDS:
             self._save(oldest)  # one at a time: alerts wait meanwhile
-        for part in parts.values():
+        for part in self._parts.values():
             self._publish(part)
 
     def _publish(self, part: _Partition, at_once: bool = False) -> None:

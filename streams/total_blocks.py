@@ -177,8 +177,8 @@ class TotalsStage:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._look_around)
 
     def _look_around(self) -> None:
-        now, parts = time.monotonic(), self._parts.values()
-        for part in parts:
+        now = time.monotonic()
+        for part in self._parts.values():
             again = _ASK_AGAIN if part.progress.header.idle else 0.0
             if now - part.heard_at > _IDLE_AFTER and now - part.asked_at >= again:
                 part.asked_at = now
@@ -186,7 +186,7 @@ class TotalsStage:
                     self._ask(part, now)
                 except Unreachable as exc:  # nothing depends on this answer: it is asked for again
                     log.info("whether spend.usage is at its end is not known: %s", exc)
-        for part in parts:
+        for part in self._parts.values():
             self._write_progress(part)
         self._producer.flush()
 

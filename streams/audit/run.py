@@ -18,6 +18,7 @@ from streams.audit.tables import Tables
 from streams.audit.windows import compare_windows
 from streams.blocks import Header
 from streams.kafka import read_range, reader, topic_ids, watermarks
+from streams.kafka_rights import AUDIT_GROUP
 from streams.oracle.decode import Decoder
 from streams.oracle.judge import Expected, Oracle
 from streams.oracle.price import OraclePrices
@@ -48,7 +49,7 @@ def audit(settings: Settings, table: RateTable, writers: WriterSchemas, wait_sec
     log_id = topic_ids(settings, topics.USAGE)[topics.USAGE]
     since = tables.kept_since(settings.raw_retention_days)
     decoder, prices = Decoder(writers), OraclePrices(table)
-    consumer = reader(settings, "spendstream-audit")
+    consumer = reader(settings, AUDIT_GROUP)
     partitions = []
     try:
         for number in sorted(consumer.list_topics(topics.USAGE, timeout=10).topics[topics.USAGE].partitions):

@@ -14,8 +14,9 @@ from streams.doctor.broker import wrong_settings
 from streams.errors import SpendError, Unreachable
 from streams.grant_rights import grant as grant_rights
 from streams.grow_log import grow as grow_log
-from streams.kafka import admin, alter_topic, create_topics, wait_for_brokers
+from streams.kafka import admin, wait_for_brokers
 from streams.kafka_rights import ROLES
+from streams.kafka_topics import alter_topic, create_topics
 from streams.settings import settings
 from streams.topics import PRICED, TOPICS, USAGE, acknowledging
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from streams.doctor.finding import Finding
-from streams.kafka import admin, topic_settings, wait_for_brokers
+from streams.kafka import admin, wait_for_brokers
+from streams.kafka_topics import topic_settings
 from streams.settings import Settings
 from streams.topic_settings import due_settings, why
 from streams.topics import PRICED, STATE, TOPICS, USAGE

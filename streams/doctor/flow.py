@@ -10,17 +10,9 @@ from clickhouse.progress import read_progress
 from streams.blocks import Header
 from streams.budgets import topic_budgets
 from streams.doctor.finding import Finding
-from streams.kafka import (
-    PRICE_GROUP,
-    SINK_GROUP,
-    WINDOWS_GROUP,
-    admin,
-    group_members,
-    read_range,
-    reader,
-    topic_ids,
-    watermarks,
-)
+from streams.kafka import admin, read_range, reader, topic_ids, watermarks
+from streams.kafka_groups import group_members
+from streams.kafka_rights import PRICE_GROUP, SINK_GROUP, WINDOWS_GROUP
 from streams.settings import Settings
 from streams.topics import DEAD_LETTER, PRICED, TOTALS, USAGE
 

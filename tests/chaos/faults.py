@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from pipeline import Pipeline, disk
@@ -87,16 +88,10 @@ def fill_disk(pipeline: Pipeline) -> str:
     name = pipeline.rng.choice([name for name in pipeline.servers if disk(pipeline.stack.settings, name).is_mount()])
     ballast = disk(pipeline.stack.settings, name) / "ballast"
     seconds = pipeline.rng.uniform(3.0, 8.0)
-    with ballast.open("wb") as file:
-        free = shutil.disk_usage(ballast.parent).free
-        with_room = max(0, free - 4096)
-        while with_room:  # the last pages are taken one by one: others write at the same time
-            try:
-                file.write(bytes(min(with_room, 1 << 20)))
-                file.flush()
-            except OSError:
-                break
-            with_room = max(0, shutil.disk_usage(ballast.parent).free - 4096)
+    with ballast.open("wb") as file, suppress(OSError):  # others take the last pages
+        while (room := shutil.disk_usage(ballast.parent).free - 4096) > 0:
+            file.write(bytes(min(room, 1 << 20)))
+            file.flush()
     time.sleep(seconds)
     ballast.unlink()
     if name != "clickhouse":
@@ -107,8 +102,8 @@ def fill_disk(pipeline: Pipeline) -> str:
 
 def replace_views(pipeline: Pipeline) -> str:
     """The views of the rollups are dropped and made again under their names while no sink inserts."""
-    sinks = [name for name in pipeline.processes if name.startswith("sink") and name not in pipeline.paused]
-    pipeline.wake()  # who is paused in an insert would insert without the view
+    pipeline.wake()  # who is paused in an insert would wake up and insert without the view
+    sinks = [name for name in pipeline.processes if name.startswith("sink")]
     for name in sinks:
         pipeline.kill(name)
     with database(pipeline.stack.settings) as query:

@@ -13,7 +13,7 @@ from streams import topics
 from streams.doctor import examine
 from streams.errors import SpendError
 from streams.grow_log import grow
-from streams.kafka import admin
+from streams.kafka import admin, topic_ids
 from streams.partitioner import partitions_of
 from streams.settings import Settings
 from streams.supervisor import PROCESSES, SERVERS, STEPS, Stack, on_free_ports
@@ -130,3 +130,19 @@ def test_a_log_that_grew_may_grow_again_also_after_a_death_half_way(stack: Stack
     follows = {number: headers(stack.settings, number)[0].follows for number in range(NEWER)}
     assert [number for number, follow in follows.items() if follow is None] == [0, 1]
     assert {number: follow[0] for number, follow in follows.items() if follow} == {2: 0, 3: 1, 4: 0, 5: 1, 6: 2, 7: 3}
+
+
+def test_windows_are_built_again_from_the_blocks_in_as_many_partitions(stack: Stack, traffic: Traffic) -> None:
+    stop_all(stack)
+    client, anew = admin(stack.settings), [topics.TOTALS, topics.STATE, topics.WINDOWS]
+    for future in client.delete_topics(anew).values():
+        future.result(10)
+    until(lambda: not set(anew) & client.list_topics(timeout=10).topics.keys(), "the topics to be gone")
+    stack.run("topics", "create")
+    log_id = topic_ids(stack.settings, topics.USAGE)[topics.USAGE]
+    with database(stack.settings) as query:
+        query(f"ALTER TABLE windows DELETE WHERE log_id = '{log_id}' SETTINGS mutations_sync = 2")
+    start_all(stack, NEWER)
+    traffic.publish(events=300)
+    assert_windows_exact(audit(stack), traffic)
+    assert partitions(stack, topics.TOTALS) == NEWER

@@ -20,6 +20,7 @@ from streams.supervisor import SERVERS, STEPS, Stack, on_free_ports
 
 pytestmark = pytest.mark.stack
 
+BROKERS = ("kafka", "embedded")
 SEED = 20261121
 EVENTS = 15_000
 STRETCH = 1000

@@ -17,16 +17,8 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from streams import apache_kafka, child, topics
 from streams.errors import SpendError
-from streams.kafka import (
-    admin,
-    block_producer,
-    create_topics,
-    read_range,
-    reader,
-    topic_ids,
-    topic_settings,
-    watermarks,
-)
+from streams.kafka import admin, block_producer, read_range, reader, topic_ids, watermarks
+from streams.kafka_topics import create_topics, topic_settings
 from streams.ports import free_port
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports

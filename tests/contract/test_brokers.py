@@ -9,7 +9,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, Topic
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams import apache_kafka
-from streams.kafka import create_topics, watermarks
+from streams.kafka import watermarks
+from streams.kafka_topics import create_topics
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 

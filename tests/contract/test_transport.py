@@ -20,7 +20,8 @@ from faust.transport.consumer import Consumer, Fetcher
 from faust.transport.drivers import aiokafka as driver
 
 from streams import transport
-from streams.kafka import client_config, create_topics
+from streams.kafka import client_config
+from streams.kafka_topics import create_topics
 from streams.ports import free_port
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports

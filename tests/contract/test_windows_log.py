@@ -7,7 +7,8 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from streams import topics
-from streams.kafka import create_topics, reader
+from streams.kafka import reader
+from streams.kafka_topics import create_topics
 from streams.publishing import OrderedProducer
 from streams.settings import Settings
 from streams.spend.merging import Merging

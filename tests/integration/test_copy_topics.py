@@ -19,10 +19,10 @@ from windows_by_hand import Window, block, empty, publish
 
 from clickhouse import migrate
 from clickhouse.client import connect
-from clickhouse.copy_topics import GROUP
 from schemas.windows import windows_arrow
 from streams import topics
 from streams.kafka import block_producer, reader
+from streams.kafka_rights import COPY_GROUP
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 
@@ -255,7 +255,7 @@ def test_a_position_that_is_gone_is_told_and_what_is_left_is_copied(
     stack: Stack, conf: Settings, producer: Producer
 ) -> None:
     publish(producer, conf, windows(version=1, calls=1))
-    consumer = reader(conf, GROUP)
+    consumer = reader(conf, COPY_GROUP)
     consumer.commit(offsets=[TopicPartition(topics.WINDOWS, 0, 1_000)], asynchronous=False)
     consumer.close()
     stack.start("sink")
@@ -287,7 +287,7 @@ def say(producer: Producer, topic: str, key: str, value: Any) -> None:
 
 def committed(conf: Settings) -> dict[str, int]:
     """By topic, the sum of the positions that the copying group has committed."""
-    consumer = reader(conf, GROUP)
+    consumer = reader(conf, COPY_GROUP)
     try:
         places = [TopicPartition(topics.WINDOWS, partition) for partition in range(conf.partitions)]
         found: dict[str, int] = {}

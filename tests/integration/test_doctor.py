@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
+from confluent_kafka.admin import NewPartitions
 from pydantic import SecretStr
 
 from clickhouse.client import connect
 from schemas.usage_event import UsageEvent
 from streams import budgets, topics
 from streams.doctor import Finding, examine
-from streams.kafka import admin, alter_topic
+from streams.errors import SpendError
+from streams.kafka import admin
+from streams.kafka_topics import alter_topic
 from streams.producer import UsageProducer
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
@@ -99,6 +102,15 @@ def altered(topic: str, name: str, value: str) -> Break:
 
 
 @contextmanager
+def a_move_to_more_partitions_is_half_done(stack: Stack) -> Iterator[Settings]:
+    grown = NewPartitions(topics.PRICED, 2)
+    client = admin(stack.settings)  # must live until its future is done
+    client.create_partitions([grown])[topics.PRICED].result(10)
+    time.sleep(0.5)  # a controller acknowledges before its brokers know
+    yield stack.settings
+
+
+@contextmanager
 def the_last_migration_is_undone(stack: Stack) -> Iterator[Settings]:
     stack.run("migrate", "down", "--yes")
     yield stack.settings
@@ -118,6 +130,15 @@ def events_come_and_no_worker_runs(stack: Stack) -> Iterator[Settings]:
     with UsageProducer(stack.settings) as producer:
         for _ in range(3):
             producer.send(UsageEvent(time="2026-11-01T00:00:00Z", **call))  # type: ignore[arg-type]
+    yield stack.settings
+
+
+@contextmanager
+def blocks_come_and_no_sink_runs(stack: Stack) -> Iterator[Settings]:
+    stack.start("worker")
+    while findings(stack.settings)["worker"][0].mend:
+        time.sleep(0.2)
+    stack.stop("worker")
     yield stack.settings
 
 
@@ -212,8 +233,21 @@ BROKEN = {
     "no worker": Broken(
         events_come_and_no_worker_runs, "worker", "3 events wait for a price, none run", "start one: spendstream worker"
     ),
+    "no sink": Broken(
+        blocks_come_and_no_sink_runs, "sink", "[1-3] blocks wait to be inserted", "start one: spendstream sink"
+    ),
     "budgets and no windows worker": Broken(
         budgets_and_no_windows_worker, "windows", r"nobody watches the budgets \(1\)", "start one: spendstream windows"
+    ),
+    "a move half done": Broken(
+        a_move_to_more_partitions_is_half_done,
+        "partitions",
+        "spend.usage has 1 partitions, spend.priced 2",
+        "finish it with `spendstream topics grow 2`",
+        ("topics", "grow", "2"),
+    ),
+    "SPEND_PARTITIONS is another": Broken(
+        with_settings(), "partitions", "spend.usage has 2 partitions, spend.priced 2", "set SPEND_PARTITIONS=2"
     ),
 }
 
@@ -242,3 +276,8 @@ def test_what_hangs_on_a_broken_part_is_not_looked_at(stack: Stack) -> None:
     away = stack.settings.model_copy(update={"kafka_bootstrap_servers": NOBODY})
     [lag] = findings(away)["lag"]
     assert not lag.looked and "broker" in lag.found
+
+
+def test_the_command_ends_with_1_and_says_the_mend(stack: Stack) -> None:
+    with pytest.raises(SpendError, match=r"(?s)doctor ended with 1.*SPEND_PARTITIONS=2"):
+        stack.run("doctor")

@@ -13,7 +13,8 @@ from priced_rows import embedded_broker, row
 from schemas.priced import priced_arrow
 from streams import blocks
 from streams.blocks import Header
-from streams.kafka import block_producer, create_topics, topic_ids
+from streams.kafka import block_producer, topic_ids
+from streams.kafka_topics import create_topics
 from streams.ports import free_port
 from streams.price_log import LogIds, take_over
 from streams.settings import Settings

@@ -12,9 +12,10 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from clickhouse.client import connect
-from clickhouse.copy_topics import GROUP, TOPICS
+from clickhouse.copy_topics import TOPICS
 from streams import budgets
 from streams.kafka import reader, watermarks
+from streams.kafka_rights import COPY_GROUP
 from streams.producer import UsageProducer
 from streams.sample.generator import generate
 from streams.settings import Settings
@@ -26,8 +27,8 @@ pytestmark = pytest.mark.stack
 DIGITS = {
     "usage": "SELECT * FROM {}.usage",
     "usage_15m": "SELECT time, model, workload, customer, pricing_status, sum(calls), sum(input_tokens), "
-    "sum(cost_total) FROM {}.usage_15m GROUP BY ALL",
-    "members_15m": "SELECT time, dimension, member, sum(calls), sum(cost_total) FROM {}.members_15m GROUP BY ALL",
+    "sum(cost_total) FROM {}.usage_15m COPY_GROUP BY ALL",
+    "members_15m": "SELECT time, dimension, member, sum(calls), sum(cost_total) FROM {}.members_15m COPY_GROUP BY ALL",
     "windows": "SELECT * FROM {}.windows FINAL",
     "budgets": "SELECT id, value FROM {}.budgets FINAL",
     "budget_status": "SELECT * FROM {}.budget_status FINAL",
@@ -55,7 +56,7 @@ def digits(conf: Settings) -> dict[str, tuple[int, int]]:
 
 def copied(conf: Settings) -> bool:
     """Whether the sinks have committed every record of the topics that are copied."""
-    consumer = reader(conf, GROUP)
+    consumer = reader(conf, COPY_GROUP)
     try:
         found = consumer.list_topics(timeout=10).topics
         places = [TopicPartition(topic, number) for topic in TOPICS for number in found[topic].partitions]

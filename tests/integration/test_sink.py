@@ -16,9 +16,9 @@ from confluent_kafka import TopicPartition
 from priced_log import PICO, PricedLog, coordinates, database, equal_sums, held, kill, renew, sums
 
 from clickhouse.progress import Progress, read_progress, write_progress
-from clickhouse.repair import SINK_GROUP
 from schemas.priced import priced_arrow
 from streams.kafka import reader
+from streams.kafka_rights import SINK_GROUP
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 from streams.topics import PRICED

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from streams.cli import COMMANDS
-from streams.kafka import PRICE_GROUP, SINK_GROUP, WINDOWS_GROUP
+from streams.kafka_rights import PRICE_GROUP, SINK_GROUP, WINDOWS_GROUP
 from streams.settings import Settings, settings
 from streams.topics import TOPICS
 
