@@ -168,6 +168,7 @@ class BatchConsumer(driver.Consumer):
         self._partitions: dict[TP, _Partition] = {}
         self._epoch = 0
         self._released = asyncio.Event()
+        self._fetching = asyncio.Lock()
         threading.Thread(target=self._watch, name="stall-watchdog", daemon=True).start()
 
     def _new_consumer_thread(self) -> BatchThread:
@@ -195,8 +196,9 @@ class BatchConsumer(driver.Consumer):
         try:
             for topic, stage in self.stages.items():
                 positions |= await stage.positions({tp for tp in assigned if tp.topic == topic}, epoch)
-            if epoch == self._epoch and positions:
-                await self.seek_wait(dict(positions))
+            async with self._fetching:  # a fetch under way takes records behind the new positions, and they are dropped
+                if epoch == self._epoch and positions:
+                    await self.seek_wait(dict(positions))
         except Exception as exc:
             if epoch != self._epoch and isinstance(exc, KafkaError):
                 return  # revoked meanwhile: Faust asks again for what is assigned next
@@ -243,7 +245,8 @@ class BatchConsumer(driver.Consumer):
             return
         epoch = self._epoch
         try:
-            fetched = await self._getmany(room, self._patience())
+            async with self._fetching:
+                fetched = await self._getmany(room, self._patience()) if epoch == self._epoch else {}
         except KafkaError:
             if epoch == self._epoch:
                 raise

@@ -3,6 +3,7 @@
 import inspect
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -238,6 +239,35 @@ class TestOnABroker:
                     partition = str(line["began"])
                     assert line["first"] == at[partition], f"{name} passed over records of partition {partition}"
                     at[partition] = line["last"] + 1
+
+    def test_no_record_that_comes_in_the_moment_of_a_rebalance_is_passed_over(self, bench: Bench) -> None:
+        bench.create("moment", 1)
+        bench.start("w1", block_seconds=0.05)
+        sent, ended = 0, threading.Event()
+
+        def send() -> None:
+            nonlocal sent
+            producer = Producer(client_config(bench.stack.settings))
+            while not ended.wait(0.02):
+                producer.produce("moment", b"%d" % sent, partition=0)
+                producer.poll(0)
+                sent += 1
+            assert producer.flush(10) == 0
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            for number in range(2, 7):
+                bench.start(f"w{number}", block_seconds=0.05)
+                bench.stop(f"w{number}")
+        finally:
+            ended.set()
+            sender.join()
+        bench.until(lambda: bench.done_to(0) == sent, "all records")
+        began = [note for number in range(1, 7) for note in bench.notes(f"w{number}", "began")]
+        taken = {offset for note in began for offset in range(note["first"], note["last"] + 1)}
+        assert taken == set(range(sent))
+        assert sum(note["count"] for note in began) >= sent
 
     def test_a_worker_for_which_no_partition_is_left_is_told_so(self, bench: Bench) -> None:
         bench.create("spare", 1)
