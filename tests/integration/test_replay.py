@@ -27,8 +27,8 @@ pytestmark = pytest.mark.stack
 DIGITS = {
     "usage": "SELECT * FROM {}.usage",
     "usage_15m": "SELECT time, model, workload, customer, pricing_status, sum(calls), sum(input_tokens), "
-    "sum(cost_total) FROM {}.usage_15m COPY_GROUP BY ALL",
-    "members_15m": "SELECT time, dimension, member, sum(calls), sum(cost_total) FROM {}.members_15m COPY_GROUP BY ALL",
+    "sum(cost_total) FROM {}.usage_15m GROUP BY ALL",
+    "members_15m": "SELECT time, dimension, member, sum(calls), sum(cost_total) FROM {}.members_15m GROUP BY ALL",
     "windows": "SELECT * FROM {}.windows FINAL",
     "budgets": "SELECT id, value FROM {}.budgets FINAL",
     "budget_status": "SELECT * FROM {}.budget_status FINAL",
