@@ -26,7 +26,7 @@ from clickhouse.retry import fatal, first_line, insist
 from schemas.windows import windows_arrow
 from streams import metrics, topics
 from streams.errors import Halt, Unreachable
-from streams.kafka import admin, passes, reader, topic_ids, watermarks
+from streams.kafka import admin, passes, reader, topic_ids, until_answered, watermarks
 from streams.kafka_groups import member_of
 from streams.kafka_rights import COPY_GROUP
 from streams.settings import Settings
@@ -143,7 +143,8 @@ class Copier:
         if not partitions:
             return
         try:
-            for tp, committed in zip(partitions, consumer.committed(partitions, timeout=10), strict=True):
+            all_committed = until_answered(lambda: consumer.committed(partitions, timeout=10))
+            for tp, committed in zip(partitions, all_committed, strict=True):
                 first, end = self._bounds(consumer, tp, committed.offset)
                 is_there = first <= committed.offset <= end and tp.topic not in self._empty
                 tp.offset = committed.offset if is_there else first
@@ -155,7 +156,7 @@ class Copier:
 
     def _bounds(self, consumer: Consumer, tp: TopicPartition, position: int) -> tuple[int, int]:
         """A partition's first offset and its end, the true one only where `position` lies behind what is listed."""
-        first, listed = consumer.get_watermark_offsets(tp, timeout=10)
+        first, listed = until_answered(lambda: consumer.get_watermark_offsets(tp, timeout=10))
         if position <= listed:
             return first, listed
         looker = reader(self._settings)
@@ -181,7 +182,7 @@ class Copier:
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             # beyond the end: the topic was made anew, or lost its end
             tp = TopicPartition(message.topic() or "", message.partition() or 0)
-            tp.offset = consumer.get_watermark_offsets(tp, timeout=10)[0]
+            tp.offset = until_answered(lambda: consumer.get_watermark_offsets(tp, timeout=10))[0]
             _tell_gone(tp, message.offset(), tp.offset)
             consumer.seek(tp)
         elif passes(error) or error.code() == KafkaError._MAX_POLL_EXCEEDED:

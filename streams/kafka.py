@@ -20,6 +20,7 @@ log = logging.getLogger("spendstream.kafka")
 
 _T = TypeVar("_T")
 _PATIENCE_SECONDS = 30.0
+_AWAY = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._DESTROY_BROKER)
 _NOT_YET = (KafkaError._TIMED_OUT, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
 MAX_MESSAGE_BYTES = 64 << 20
 
@@ -130,12 +131,12 @@ def topic_ids(settings: Settings, *names: str) -> dict[str, str]:
         return ids
 
     try:
-        return _insist(ask)
+        return until_answered(ask)
     except KafkaException as exc:
         raise Unreachable(f"Kafka at {settings.kafka_bootstrap_servers}: {exc.args[0].str()}") from exc
 
 
-def _insist(ask: Callable[[], _T]) -> _T:
+def until_answered(ask: Callable[[], _T]) -> _T:
     """The answer to a question, asked again while no broker answers: one that was killed is back within seconds.
 
     Raises:
@@ -173,7 +174,7 @@ def reader(settings: Settings, group: str = READERS, **config: Any) -> Consumer:
 
 def passes(error: KafkaError) -> bool:
     """Whether a client goes on by itself after this error: a broker that is away comes back."""
-    return error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
+    return error.retriable() or error.code() in _AWAY
 
 
 def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
@@ -187,7 +188,7 @@ def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
     """
     where = TopicPartition(topic, partition)
     try:
-        start, listed = _insist(lambda: consumer.get_watermark_offsets(where, timeout=10))
+        start, listed = until_answered(lambda: consumer.get_watermark_offsets(where, timeout=10))
     except KafkaException as exc:
         raise Unreachable(f"{topic} partition {partition}: {exc.args[0].str()}") from exc
     if listed <= start:
@@ -198,6 +199,8 @@ def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
         while time.monotonic() < deadline:
             for message in consumer.consume(1, 0.1):
                 error = message.error()
+                if error is not None and passes(error):
+                    continue
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise Unreachable(f"{topic} partition {partition}: {error.str()}")
                 return start, consumer.get_watermark_offsets(where, cached=True)[1]

@@ -47,16 +47,23 @@ class Storm:
     """Legs of a storm over one ClickHouse. `tell` is given a line about each thing that happens."""
 
     def __init__(
-        self, settings: Settings, seed: int, *, pause_seconds: float, stretch: int, tell: Callable[[str], None]
+        self,
+        settings: Settings,
+        seed: int,
+        *,
+        pause_seconds: float,
+        stretch: int,
+        days: int,
+        tell: Callable[[str], None],
     ) -> None:
-        """`stretch`: events that are sent every half second."""
+        """`stretch`: events sent every half second. `days`: how far back they reach, and how late they may come."""
         self.settings, self.rng = settings, random.Random(seed)
         self.killed: Counter[str] = Counter()
         self.struck: Counter[str] = Counter()
         self.events = self.again = self.poison = self.alerts = self.told_again = 0
         self.notes: list[str] = []
         self._kinds: set[str] = set()
-        self._pause_seconds, self._stretch, self._tell = pause_seconds, stretch, tell
+        self._pause_seconds, self._stretch, self._days, self._tell = pause_seconds, stretch, days, tell
         self._seed, self._logs, self._deck = seed, list[tuple[Any, ...]](), list[Any]()
 
     def rage(self, legs: int, kills: int, faults: int, records: int) -> None:
@@ -75,7 +82,7 @@ class Storm:
     def _leg(self, kills: int, faults: int, records: int) -> None:
         """So many kills and other faults while events come in, then the proof."""
         self._seed += 1
-        traffic = Traffic(self.settings, self._seed, records, running_away=True, days=35, late=LATE)
+        traffic = Traffic(self.settings, self._seed, records, running_away=True, days=self._days, late=LATE)
         pipeline = Pipeline(self.settings, self.rng, traffic, self._pause_seconds)
         with pipeline:
             budgets.publish(self.settings, BUDGETS)
@@ -188,7 +195,7 @@ def main() -> None:
     logging.getLogger("spendstream").addHandler(logging.NullHandler())  # producers that lose a broker say so
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is mounted is taken away
     settings = stormy_settings(folder, "kafka", arguments.brokers)
-    storm = Storm(settings, arguments.seed, pause_seconds=arguments.pause, stretch=250, tell=tell)
+    storm = Storm(settings, arguments.seed, pause_seconds=arguments.pause, stretch=250, days=35, tell=tell)
     try:
         storm.rage(arguments.legs, arguments.kills, len(FAULTS), arguments.records)
     except AssertionError as wrong:
