@@ -21,7 +21,10 @@ log = logging.getLogger("spendstream.kafka")
 _T = TypeVar("_T")
 _PATIENCE_SECONDS = 30.0
 _AWAY = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._DESTROY_BROKER)
-_NOT_YET = (KafkaError._TIMED_OUT, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
+_NOT_YET = (
+    *(KafkaError._TIMED_OUT, KafkaError._UNKNOWN_PARTITION, KafkaError.OFFSET_NOT_AVAILABLE),
+    *(KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION),
+)
 MAX_MESSAGE_BYTES = 64 << 20
 
 

@@ -7,6 +7,7 @@ from itertools import chain, islice
 from traffic import messages
 
 from streams import alerts, topics, totals
+from streams.kafka import topic_ids
 from streams.raise_alerts import Alarms
 from streams.settings import Settings
 from streams.spend.alert import Alert, Completeness, Origin
@@ -14,18 +15,22 @@ from streams.spend.budget import Budget
 from streams.spend.explained import Explained
 from streams.spend.merging import Message
 from streams.spend.windows import DAY
-from streams.windows_start import new_book, new_merging
+from streams.windows_start import Earlier, new_book, new_merging
 
 
 def replay(settings: Settings, budgets: Mapping[str, Budget]) -> list[Alert]:
-    """The alerts of all partitions. The budgets were there before the first call."""
+    """The alerts of all partitions, after those of earlier logs. The budgets were there before the first call."""
     found: list[Alert] = []
+    earlier = Earlier(settings, topic_ids(settings, topics.USAGE)[topics.USAGE])
     for number in range(settings.partitions):
         merging = new_merging(settings, number, settings.partitions, settings.partitions)
         book = new_book(settings, number, settings.partitions)
-        alarms = Alarms(book.zone, set(), {}, lambda *_: Explained((), None, "replayed"), lambda *_: False)
+        book.base, book.base_until = earlier.days(number, settings.partitions), earlier.until
+        alarms = Alarms(
+            book.zone, set(earlier.alerts), {}, lambda *_: Explained((), None, "replayed"), lambda *_: False
+        )
         origin = Origin("replay", Completeness(0, 0, 0, 0), book.zone)
-        found += alarms.of_budgets(book.take_terms(budgets, merging.windows, 0), budgets, origin)
+        found += alarms.fresh(alarms.of_budgets(book.take_terms(budgets, merging.windows, 0), budgets, origin))
         log = _totals(settings, number)
         for message in log:
             ten = chain((message,), islice(log, 9))

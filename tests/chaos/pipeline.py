@@ -60,6 +60,10 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for name in self.processes:
+            self.stack.kill(
+                name
+            )  # what they did is proven by now, and without brokers they would take their time to end
         self._undo.close()
 
     def begin(self, *names: str) -> None:
