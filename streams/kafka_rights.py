@@ -22,13 +22,13 @@ class Right:
     user: str
     kind: Literal["topic", "group"]
     name: str
-    operation: Literal["READ", "WRITE", "CREATE", "DESCRIBE_CONFIGS"]
+    operation: Literal["READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"]
 
 
 @dataclass(frozen=True)
 class Role:
-    """A user and what its process does. Whoever may read or write a topic may look at it (DESCRIBE), too; who may make
-    topics may see their settings."""
+    """A user and what its process does. Whoever may read or write a topic, or use a group, may look at it (DESCRIBE),
+    too; who may make topics may see their settings. `watches`: topics and groups that it may only look at."""
 
     user: str
     what: str
@@ -36,6 +36,7 @@ class Role:
     writes: tuple[str, ...] = ()
     creates: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    watches: tuple[str, ...] = ()
 
     def rights(self) -> Iterator[Right]:
         """Its lines."""
@@ -45,6 +46,8 @@ class Role:
                 yield Right(self.user, "topic", name, operation)  # type: ignore[arg-type]
         for name in self.groups:
             yield Right(self.user, "group", name, "READ")
+        for name in self.watches:
+            yield Right(self.user, "topic" if name.startswith("spend.") else "group", name, "DESCRIBE")
 
 
 ROLES: tuple[Role, ...] = (
@@ -105,6 +108,11 @@ ROLES: tuple[Role, ...] = (
         "gateways that stop calls, and whoever follows alerts",
         reads=(topics.ALERTS, topics.BUDGET_STATUS),
         groups=(READERS,),
+    ),
+    Role(
+        "spend-autoscaler",
+        "KEDA, which starts as many processes as their lag asks for",
+        watches=(topics.USAGE, topics.PRICED, topics.TOTALS, PRICE_GROUP, WINDOWS_GROUP, SINK_GROUP),
     ),
     Role(
         "spend-admin",

@@ -27,7 +27,7 @@ from streams.kafka import client_config
 from streams.pseudonyms import PSEUDONYM, Pseudonyms
 from streams.settings import Settings
 
-HASHED = re.compile(r"[0-9a-f]{16,128}")
+HASHED = re.compile(r"[0-9a-f]{32,128}")  # shorter ones may be card or telephone numbers
 
 
 def hash_user(user: str, key: bytes) -> str:

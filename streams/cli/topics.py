@@ -118,7 +118,7 @@ def rights(as_json: Annotated[bool, typer.Option("--json", help="JSON for machin
         return
     for role in ROLES:
         print(f"{role.user}: {role.what}")
-        for what in ("reads", "writes", "creates", "groups"):
+        for what in ("reads", "writes", "creates", "groups", "watches"):
             if names := getattr(role, what):
                 print(f"  {what:8}{'all topics' if len(names) == len(TOPICS) else ', '.join(names)}")
 

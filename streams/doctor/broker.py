@@ -38,7 +38,7 @@ def partitions(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "partitions",
             f"{said}, {STATE} {state}",
-            f"{USAGE} was grown by something else than `spendstream topics grow`: see Partitions in docs/operations.md",
+            f"{USAGE} was grown by something else than `spendstream topics grow`: Grown by hand in docs/operations.md",
         )
     elif usage != settings.partitions:
         yield Finding("partitions", said, f"set SPEND_PARTITIONS={usage} everywhere (it is {settings.partitions})")

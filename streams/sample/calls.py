@@ -173,7 +173,7 @@ def _attribution(org: Organisation, rng: np.random.Generator, calls: Calls) -> d
     several = np.array([len(workload.projects) for workload in works])
     project = first[calls.workload] + calls.customer % several[calls.workload]
     users = [
-        hashlib.sha256(f"{name}/{n}".encode()).hexdigest()[:16] for name in [*customers, org.name] for n in range(USERS)
+        hashlib.sha256(f"{name}/{n}".encode()).hexdigest()[:32] for name in [*customers, org.name] for n in range(USERS)
     ]
     owner = np.where(calls.customer == NO_CUSTOMER, len(customers), calls.customer)
     user = owner * USERS + calls.user

@@ -17,6 +17,12 @@ from streams.spend.merging import Message
 from streams.spend.windows import DAY
 from streams.windows_start import Earlier, new_book, new_merging
 
+# ids of alerts that outlast a log, and were told in more than one
+TOLD_AGAIN = (
+    "SELECT id FROM alerts WHERE startsWith(id, 'budget/') OR startsWith(id, 'unpriced/') "
+    "GROUP BY id HAVING uniqExact(log_id) > 1"
+)
+
 
 def replay(settings: Settings, budgets: Mapping[str, Budget]) -> list[Alert]:
     """The alerts of all partitions, after those of earlier logs. The budgets were there before the first call."""

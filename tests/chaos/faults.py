@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from pipeline import Pipeline, disk
+from pipeline import DISK_BYTES, Pipeline, disk
 from traffic import database
 
 VIEWS = ("usage_15m_view", "members_15m_view")
@@ -63,24 +63,30 @@ def flap(pipeline: Pipeline) -> str:
 def cut_kafka(pipeline: Pipeline) -> str:
     """Every connection to the brokers is cut."""
     servers = pipeline.stack.settings.kafka_bootstrap_servers.split(",")
+    count = 0
     for _ in range(3):
-        for server in servers:
-            cut(int(server.rpartition(":")[2]))
+        count += sum(cut(int(server.rpartition(":")[2])) for server in servers)
         time.sleep(pipeline.rng.uniform(0.1, 0.7))
-    return "cut all connections to Kafka, three times"
+    assert count > 0, "ss cut nothing"
+    return f"cut all connections to Kafka, three times: {count}"
 
 
 def cut_clickhouse(pipeline: Pipeline) -> str:
     """Every connection to ClickHouse is cut, in the middle of inserts."""
+    count = 0
     for _ in range(5):
-        cut(urlsplit(pipeline.stack.settings.clickhouse_url).port or 0)
+        count += cut(urlsplit(pipeline.stack.settings.clickhouse_url).port or 0)
         time.sleep(pipeline.rng.uniform(0.05, 0.4))
-    return "cut all connections to ClickHouse, five times"
+    return f"cut all connections to ClickHouse, five times: {count}"
 
 
-def cut(port: int) -> None:
-    """Cut what is connected to a port of this machine, as a firewall or a network would: both ends see a reset."""
-    subprocess.run(["ss", "-K", "dst", "127.0.0.1", "dport", "=", f":{port}"], capture_output=True, check=True)
+def cut(port: int) -> int:
+    """Cut what is connected to a port of this machine, as a firewall or a network would: both ends see a reset.
+
+    Returns how many connections that were.
+    """
+    command = ["ss", "-H", "-K", "dst", "127.0.0.1", "dport", "=", f":{port}"]
+    return len(subprocess.run(command, capture_output=True, check=True).stdout.splitlines())
 
 
 def fill_disk(pipeline: Pipeline) -> str:
@@ -92,6 +98,7 @@ def fill_disk(pipeline: Pipeline) -> str:
         while (room := shutil.disk_usage(ballast.parent).free - 4096) > 0:
             file.write(bytes(min(room, 1 << 20)))
             file.flush()
+    assert shutil.disk_usage(ballast.parent).free < DISK_BYTES // 100, "the disk is not full"
     time.sleep(seconds)
     ballast.unlink()
     if name != "clickhouse":

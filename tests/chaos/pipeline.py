@@ -6,7 +6,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,14 +15,14 @@ from traffic import HERE, Traffic, said, spawn, state, until
 
 from streams import apache_kafka, embedded
 from streams.embedded import answers
-from streams.errors import Unreachable
+from streams.errors import Halt, SpendError, Unreachable
 from streams.settings import Settings
 from streams.supervisor import SERVERS, STEPS, Stack
 
 PROCESSES = ("worker", "worker-2", "windows", "windows-2", "sink", "sink-2")
 DISK_BYTES = 1 << 30
 READY_SECONDS = 240.0
-UNREACHABLE = Unreachable.exit_code
+WOKEN_SECONDS = 90.0  # in which a process may end that was paused: a request of before has timed out
 
 
 class Pipeline:
@@ -31,6 +31,7 @@ class Pipeline:
     Attributes:
         killed: how often each part was killed.
         paused: processes that stand still, and when (`time.monotonic`) they wake up.
+        were_paused: all processes that ever stood still.
         notes: what ended by itself and was started again.
     """
 
@@ -42,8 +43,9 @@ class Pipeline:
         self.servers = ("clickhouse", *brokers)  # the embedded broker would forget everything
         self.killed = dict.fromkeys((*self.processes, *self.servers), 0)
         self.paused: dict[str, float] = {}
+        self.were_paused: set[str] = set()
         self.notes: list[str] = []
-        self._woken: set[str] = set()
+        self._woken: dict[str, float] = {}  # and when
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -60,11 +62,12 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for name in self.processes:
-            self.stack.kill(
-                name
-            )  # what they did is proven by now, and without brokers they would take their time to end
-        self._undo.close()
+        try:
+            for name in self.processes:  # what they did is proven by now; without brokers they would take their time
+                with suppress(SpendError):  # it does not run
+                    self.stack.kill(name)
+        finally:
+            self._undo.close()
 
     def begin(self, *names: str) -> None:
         """Start parts, servers first and the processes side by side, and wait until all are ready."""
@@ -89,7 +92,7 @@ class Pipeline:
         self.stack.kill(name)
         self.killed[name] += 1
         self.paused.pop(name, None)
-        self._woken.discard(name)
+        self._woken.pop(name, None)
 
     def least_killed(self, count: int) -> Sequence[str]:
         """Parts whose turn it is to be killed, brokers one at a time: of three, two are needed."""
@@ -103,6 +106,7 @@ class Pipeline:
         """SIGSTOP a process for `pause_seconds`; `tend` wakes it."""
         self.stack.pause(name)
         self.paused[name] = time.monotonic() + self.pause_seconds
+        self.were_paused.add(name)
 
     def wake(self) -> None:
         """Wake everybody who is paused, now."""
@@ -112,7 +116,7 @@ class Pipeline:
     def tend(self) -> None:
         """Wake who has been paused for long enough; start those again that ended, as whatever runs them would.
 
-        A process may end when it wakes up, and when a server does not answer for longer than it waits.
+        A process may halt when it wakes up, and end when a server does not answer for longer than it waits.
 
         Raises:
             AssertionError: a process ended by itself for another reason.
@@ -121,15 +125,17 @@ class Pipeline:
             if due <= time.monotonic():
                 self.stack.resume(name)
                 del self.paused[name]
-                self._woken.add(name)
+                self._woken[name] = time.monotonic()
         ended = [name for name in self.processes if self.ended(name)]
         for name in ended:
             log = said(self.stack, name).strip()
             code = self.stack.exit_code(name)
-            assert code == UNREACHABLE or name in self._woken, f"{name} ended with {code}: {log[-3000:]}"
+            woke_up = time.monotonic() - self._woken.get(name, -WOKEN_SECONDS) < WOKEN_SECONDS
+            allowed = {Unreachable.exit_code, Halt.exit_code} if woke_up else {Unreachable.exit_code}
+            assert code in allowed, f"{name} ended with {code}: {log[-3000:]}"
             self.notes.append(f"{name} ended with {code}: {log.splitlines()[-1][:200]}")
             self.stack.kill(name)
-            self._woken.discard(name)
+            self._woken.pop(name, None)
         self.begin(*ended)
 
     def ended(self, name: str) -> bool:

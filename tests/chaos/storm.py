@@ -10,6 +10,7 @@ and started, and then nothing may be lost, doubled or different in its last digi
 import argparse
 import json
 import logging
+import os
 import random
 import shutil
 import signal
@@ -19,13 +20,14 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alerts_without_a_crash import decisions, long_standing, replay, told
+from alerts_without_a_crash import TOLD_AGAIN, decisions, long_standing, replay, told
 from faults import FAULTS, kill
 from pipeline import Pipeline, disk, mounted
 from traffic import Traffic, assert_windows_exact, audit, database
@@ -40,7 +42,6 @@ BUDGETS = long_standing(
     {"name": "Everything", "scope": "global", "period": "week", "limit_usd": "500.00", "thresholds": [10, 20, 40]},
 )
 PER_LOG = "SELECT log_id, count(), sum(cost_total), max(inserted_at) FROM usage GROUP BY log_id ORDER BY log_id"
-TOLD_TWICE = "SELECT log_id, id FROM alerts FINAL GROUP BY log_id, id HAVING count() > 1"
 AGAIN, POISON, LATE = 0.2, 0.05, 0.05
 
 
@@ -88,17 +89,14 @@ class Storm:
         pipeline = Pipeline(self.settings, self.rng, traffic, self._pause_seconds)
         with pipeline:
             budgets.publish(self.settings, BUDGETS)
-            stop = threading.Event()
-            publishing = threading.Thread(target=self._publish, args=(traffic, stop), daemon=True)
-            publishing.start()
-            others = self._deal(faults)
-            while others or sum(pipeline.killed.values()) < kills:
-                left = max(0, kills - sum(pipeline.killed.values()))
-                self._kept = records * (left + len(others) - 1) // (kills + faults)
-                is_kill = self.rng.random() * (left + len(others)) < left
-                self._strike(pipeline, kill if is_kill else others.pop())
-            stop.set()
-            publishing.join()
+            with self._publishing(traffic):
+                others = self._deal(faults)
+                while others or sum(pipeline.killed.values()) < kills:
+                    left = max(0, kills - sum(pipeline.killed.values()))
+                    self._kept = records * (left + len(others) - 1) // (kills + faults)
+                    is_kill = self.rng.random() * (left + len(others)) < left
+                    self._strike(pipeline, kill if is_kill else others.pop())
+            assert traffic.left < records // 2, "most of the events would come after the storm"
             pipeline.wake()
             traffic.hold(None)
             traffic.publish(traffic.left)  # the latest calls too: minutes are kept of them alone
@@ -120,6 +118,17 @@ class Storm:
         done = strike(pipeline)
         self.struck[strike.__name__] += 1
         self._tell(done)
+
+    @contextmanager
+    def _publishing(self, traffic: Traffic) -> Iterator[None]:
+        stop = threading.Event()
+        with ThreadPoolExecutor(1, "publish") as pool:
+            published = pool.submit(self._publish, traffic, stop)
+            try:
+                yield
+            finally:
+                stop.set()
+            published.result()
 
     def _publish(self, traffic: Traffic, stop: threading.Event) -> None:
         """Some events at each strike, until its share is sent."""
@@ -145,10 +154,11 @@ class Storm:
         assert not missing | more, (
             f"alerts that are missing: {sorted(missing)}; that follow from nothing: {sorted(more)}"
         )
-        repeated = {alert for alert, times in alerts.items() if times > 1}
-        assert not repeated or self.struck["zombie"], f"told twice, and no process was paused: {repeated}"
+        repeated = {alert: times for alert, times in alerts.items() if times > 1}
+        may_repeat = any(name.startswith("windows") for name in pipeline.were_paused)
+        assert max(alerts.values()) <= (2 if may_repeat else 1), f"told again: {repeated}"
         with database(self.settings) as query:
-            assert (twice := query(TOLD_TWICE)) == [], f"twice in ClickHouse: {twice}"
+            assert (again := query(TOLD_AGAIN)) == [], f"told again in another log: {again}"
             logs = query(PER_LOG)
         assert set(self._logs) <= set(logs), "rows of an earlier log have changed"
         self._logs = logs
@@ -174,6 +184,12 @@ class Storm:
         }
 
 
+def lacking() -> list[str]:
+    """What a storm needs and this machine has not."""
+    tools = {"mount": "mount", "ss": "ss (iproute2)", "cc": "a C compiler"}
+    return [*([] if os.geteuid() == 0 else ["root"]), *(what for tool, what in tools.items() if not shutil.which(tool))]
+
+
 def stormy_settings(folder: Path, broker: str, brokers: int, session_seconds: float = 2.0) -> Settings:
     """Small blocks, many of them; short patience; on free ports."""
     wanted = {"partitions": 4, "session_timeout_seconds": session_seconds, "block_events": 2000, "block_seconds": 0.2}
@@ -194,6 +210,8 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=35, help="how far back the events reach, and how late they come")
     parser.add_argument("--folder", type=Path, help="where logs and files are kept; without it they go at the end")
     arguments = parser.parse_args()
+    if lacking():
+        parser.error(f"a storm needs {', '.join(lacking())}")
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="storm-"))
     began = time.monotonic()
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from alerts_without_a_crash import decisions, long_standing, replay, told
+from alerts_without_a_crash import TOLD_AGAIN, decisions, long_standing, replay, told
 from traffic import Traffic, assert_windows_exact, audit, begin, database
 
 from streams import apache_kafka, budgets
@@ -29,10 +29,6 @@ BUDGETS = long_standing(
     {"name": "Everything", "scope": "global", "period": "week", "limit_usd": "500.00", "thresholds": [10, 20, 40]},
 )
 PER_LOG = "SELECT log_id, count(), sum(cost_total), max(inserted_at) FROM usage GROUP BY log_id"
-TOLD_AGAIN = (
-    "SELECT id FROM alerts WHERE startsWith(id, 'budget/') OR startsWith(id, 'unpriced/') "
-    "GROUP BY id HAVING uniqExact(log_id) > 1"
-)
 PER_QUARTER = "SELECT time, model, sum(calls), sum(cost_total) FROM usage_15m GROUP BY ALL ORDER BY ALL"
 
 

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 from faults import FAULTS
-from storm import Storm, stormy_settings
+from storm import Storm, lacking, stormy_settings
 
-pytestmark = pytest.mark.stack
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.skipif(bool(lacking()), reason=f"a storm needs {', '.join(lacking())}"),
+]
 
 SEED = 20261127
 

@@ -239,8 +239,9 @@ def test_the_examples_of_the_events_reference_publish_an_event_that_counts(conf:
 @pytest.mark.stack
 def test_a_user_in_the_clear_is_not_published(conf: Settings) -> None:
     with UsageProducer(conf) as producer:
-        with pytest.raises(SpendError, match="user_key"):
-            producer.send(event(user="ann@example.com"))
+        for clear in ("ann@example.com", "4111111111111111", "ab" * 8):
+            with pytest.raises(SpendError, match="user_key"):
+                producer.send(event(user=clear))
         producer.send(event(user=hash_user("ann@example.com", KEY)))
 
 

@@ -9,22 +9,33 @@ import logging
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     ResourcePatternType,
     ResourceType,
@@ -62,7 +73,9 @@ DENIED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 }
+ANY_LINE = (ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY)
 # Makes every logger tell all it knows, whatever the process asks for.
 TALKATIVE = "import logging\nlogging.Logger.setLevel = lambda self, level: setattr(self, 'level', logging.DEBUG)\n"
 
@@ -261,6 +274,19 @@ def test_a_role_may_do_what_the_table_says_and_is_refused_everything_else(kafka:
     with ThreadPoolExecutor(len(GROUPS)) as beside:  # joining is waiting
         joined = beside.map(lambda group: joins(own, group), GROUPS)
     assert {group for group, did in zip(GROUPS, joined, strict=True) if did} == allowed("READ", "group")
+    seen = done(client.describe_topics(TopicCollection(NAMES), request_timeout=10))
+    assert seen == allowed("READ") | allowed("WRITE") | allowed("DESCRIBE")
+    settled = [ConfigResource(ResourceType.TOPIC, name) for name in NAMES]
+    assert done(client.describe_configs(settled)) == allowed("DESCRIBE_CONFIGS")
+    assert done(client.describe_configs([ConfigResource(ResourceType.BROKER, "1")])) == set()
+    assert done(client.create_partitions([NewPartitions(name, 9) for name in NAMES], validate_only=True)) == set()
+    emptied = client.delete_records([TopicPartition(name, 0, 1) for name in NAMES])
+    assert done({tp.topic: future for tp, future in emptied.items()}) == set()
+    positions = {group: next(iter(client.list_consumer_group_offsets([_of(group)]).values())) for group in GROUPS}
+    assert done(positions) == allowed("READ", "group") | allowed("DESCRIBE", "group")
+    assert done(client.delete_consumer_groups(GROUPS)) == set()
+    assert refused(lambda: client.describe_acls(AclBindingFilter(*ANY_LINE)).result(20))
+    assert refused(lambda: Producer(client_config(own) | {"transactional.id": "mine"}).init_transactions(20))
     assert done(client.create_acls([line(role.user, topics.PRICED)])) == set()
     assert done(client.alter_user_scram_credentials([_new_password(ADMINISTRATOR)])) == set()
 
@@ -347,6 +373,19 @@ def done(futures: dict[object, object]) -> set[str]:
             assert exc.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS, exc
         allowed.add(getattr(of, "name", str(of)))
     return allowed
+
+
+def refused(ask: Callable[[], object]) -> bool:
+    """Whether this is refused for lack of a right."""
+    try:
+        ask()
+    except KafkaException as exc:
+        return exc.args[0].code() in DENIED
+    return False
+
+
+def _of(group: str) -> ConsumerGroupTopicPartitions:
+    return ConsumerGroupTopicPartitions(group)
 
 
 def _short(topic: str) -> ConfigResource:

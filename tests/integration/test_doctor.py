@@ -281,3 +281,13 @@ def test_what_hangs_on_a_broken_part_is_not_looked_at(stack: Stack) -> None:
 def test_the_command_ends_with_1_and_says_the_mend(stack: Stack) -> None:
     with pytest.raises(SpendError, match=r"(?s)doctor ended with 1.*SPEND_PARTITIONS=2"):
         stack.run("doctor")
+
+
+def test_a_log_that_was_grown_by_hand_is_found(stack: Stack) -> None:
+    """The last one here: partitions cannot be taken away."""
+    client = admin(stack.settings)  # must live until its future is done
+    client.create_partitions([NewPartitions(topics.USAGE, 4)])[topics.USAGE].result(10)
+    time.sleep(0.5)  # a controller acknowledges before its brokers know
+    [found] = findings(stack.settings)["partitions"]
+    assert "spend.usage has 4 partitions, spend.priced 2" in found.found
+    assert "Grown by hand in docs/operations.md" in found.mend

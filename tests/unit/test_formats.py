@@ -195,12 +195,12 @@ def test_what_the_pipeline_would_refuse_is_a_bad_line() -> None:
 
 
 def test_users_in_the_clear_are_hashed_and_hashed_ones_stay() -> None:
-    batch = of_jsonl(*({**EVENT, "user": user} for user in ("ann", "bob", None, "ann", "0123456789abcdef"))).batch
+    batch = of_jsonl(*({**EVENT, "user": user} for user in ("ann", "bob", None, "ann", "0123456789abcdef" * 2))).batch
     plain = with_hashed_users(batch, None)["user"].to_pylist()
     keyed = with_hashed_users(batch, b"0123456789abcdef")["user"].to_pylist()
     for hashed in (plain, keyed):
         assert hashed[0] == hashed[3] != hashed[1]
-        assert hashed[2:5:2] == [None, "0123456789abcdef"]
+        assert hashed[2:5:2] == [None, "0123456789abcdef" * 2]
         assert len(hashed[0]) == 32 and "ann" not in hashed[0]
     assert plain[0] != keyed[0]
 

@@ -77,6 +77,13 @@ def test_every_alert_rule_has_a_heading() -> None:
         assert f"\n### {title}\n" in TEXT
 
 
+def test_every_alert_on_the_topic_has_a_row() -> None:
+    schemas = {path.stem for path in (REPOSITORY / "schemas" / "alerts").glob("spend.*.json")}
+    table = rows("alert")
+    assert table.keys() == schemas
+    assert all(len(cells) == 2 and all(cells) for cells in table.values())
+
+
 @pytest.mark.parametrize(("where", "message"), halts().items())
 def test_everything_a_process_halts_with_has_a_mend(where: str, message: str) -> None:
     assert said_of(message), f"{where}: no row of docs/operations.md has words of: {message}"
@@ -93,6 +100,16 @@ def test_links_within_the_page_lead_somewhere() -> None:
     assert set(re.findall(r"\]\(#([^)]*)\)", TEXT)) <= anchors
 
 
+def test_headings_that_the_code_names_are_there() -> None:
+    headings = {heading.strip("# ") for heading in re.findall(r"^#+ .*$", TEXT, re.MULTILINE)}
+    named = set()
+    for folder in ("streams", "clickhouse"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            named |= set(re.findall(r"([A-Z][a-z ]+) in docs/operations\.md", path.read_text(encoding="utf-8")))
+    assert len(named) >= 3
+    assert named <= headings
+
+
 def test_files_that_it_names_are_there() -> None:
     for name in re.findall(r"`((?:tests|grafana|docs|deploy)/[\w./-]+)`", TEXT) + [
         f"docs/{name}" for name in re.findall(r"\]\(([\w/.-]+\.md)\)", TEXT)
@@ -101,11 +118,12 @@ def test_files_that_it_names_are_there() -> None:
 
 
 def test_commands_that_it_names_are_there() -> None:
-    said = set()
+    said: dict[tuple[str, ...], set[str]] = {}
     for arguments in re.findall(r"`spendstream ([^`]+)`", TEXT):
-        words = takewhile(re.compile(r"[a-z][a-z-]*$").match, arguments.split())
-        said.add(tuple(words))
+        words = tuple(takewhile(re.compile(r"[a-z][a-z-]*$").match, arguments.split()))
+        said.setdefault(words, set()).update(re.findall(r"--[a-z-]+", arguments))
     assert len(said) > 15
-    for words in sorted(said):
-        shown = CliRunner().invoke(build(words[:1]), [*words, "--help"])
+    for words, options in sorted(said.items()):
+        shown = CliRunner(env={"COLUMNS": "200"}).invoke(build(words[:1]), [*words, "--help"])
         assert shown.exit_code == 0, (words, shown.output)
+        assert options <= set(re.findall(r"--[a-z-]+", shown.output)), words

@@ -18,6 +18,7 @@ def test_the_table_of_roles_is_the_one_in_code() -> None:
     for role in ROLES:
         groups = ", ".join(f"`{name}`" for name in role.groups if name != READERS)
         what = f"{role.what}; makes topics" if role.creates else role.what
+        what += f"; sees how far {', '.join(f'`{name}`' for name in role.watches)} are" if role.watches else ""
         rows.append(f"| `{role.user}` | {what} | {listed(role.reads)} | {listed(role.writes)} | {groups} |")
     table = DOC.read_text().partition("<!-- roles -->\n")[2].partition("<!-- /roles -->")[0]
     assert table.splitlines() == [" ".join(row.split()) for row in rows]
@@ -26,5 +27,6 @@ def test_the_table_of_roles_is_the_one_in_code() -> None:
 def test_the_gateway_writes_events_and_nothing_else_and_who_deletes_is_in_no_role() -> None:
     of_gateway = [(right.name, right.operation) for right in wanted() if right.user == "spend-gateway"]
     assert of_gateway == [(topics.USAGE, "WRITE")]
-    assert {right.operation for right in wanted()} == {"READ", "WRITE", "CREATE", "DESCRIBE_CONFIGS"}
-    assert {right.user for right in wanted() if right.operation not in ("READ", "WRITE")} == {"spend-admin"}
+    assert {right.operation for right in wanted()} == {"READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"}
+    assert {right.user for right in wanted() if "CREATE" in right.operation} == {"spend-admin"}
+    assert {right.operation for right in wanted() if right.user == "spend-autoscaler"} == {"DESCRIBE"}
