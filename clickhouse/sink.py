@@ -320,6 +320,8 @@ class Sink:
     def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = [tp.partition for tp in partitions] or list(self._parts)
         parts = [self._parts.pop(partition) for partition in gone if partition in self._parts]
+        if held := [TopicPartition(topics.PRICED, part.partition) for part in parts if part.paused]:
+            consumer.resume(held)  # librdkafka would keep them paused for whoever gets them next, us for one
         for part in parts:
             part.revoke()
         began = time.monotonic()

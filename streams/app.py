@@ -77,7 +77,8 @@ def _app(name: str, settings: Settings, port: int, *stages: AppStage, fetch_byte
         autodiscover=False,
         broker_session_timeout=session,
         broker_heartbeat_interval=session / 6,
-        broker_request_timeout=600,  # a takeover reads many blocks
+        broker_request_timeout=600,  # of a takeover, which reads many blocks; of requests: `transport.REQUEST_SECONDS`
+        broker_max_poll_interval=10 * 365 * 86_400,  # one that has no partition polls nothing, and must stay in reserve
         broker_max_poll_records=10_000,
         consumer_max_fetch_size=fetch_bytes,
         consumer_auto_offset_reset="none",

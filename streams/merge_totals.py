@@ -9,6 +9,7 @@ these are there: half-way, what the predecessor told would seem untrue.
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -108,13 +109,18 @@ class MergeStage:
             if tps:
                 # in the one thread: when this is cancelled by the next rebalance, the next take-over waits its turn
                 numbers = sorted(tp.partition for tp in tps)
-                loop = asyncio.get_running_loop()
-                self._parts = await loop.run_in_executor(self._thread, self._take_over, numbers)
+                loop, cut_off = asyncio.get_running_loop(), threading.Event()
+                try:
+                    self._parts = await loop.run_in_executor(self._thread, self._take_over, numbers, cut_off)
+                except asyncio.CancelledError:
+                    cut_off.set()
+                    raise
             self.ready = True
             return {tp: self._parts[tp.partition].merging.position for tp in tps}
 
-    def _take_over(self, partitions: list[int]) -> dict[int, _Partition]:
-        settings, parts = self._settings, {}
+    def _take_over(self, partitions: list[int], cut_off: threading.Event) -> dict[int, _Partition]:
+        """The partitions; once `cut_off` is set they may be another's, and none is claimed any more."""
+        settings, parts = self._settings, dict[int, _Partition]()
         found = topic_ids(settings, topics.USAGE, topics.PRICED, topics.TOTALS, topics.STATE, topics.ALERTS)
         ids = (found[topics.USAGE], found[topics.PRICED], found[topics.TOTALS])
         self._told.forget()
@@ -131,6 +137,8 @@ class MergeStage:
                 why = Reasons(settings, ids[0], merging)
                 alarms = Alarms(book.zone, self._told.ids, self._told.crossed, why, self._is_planned)
                 saved = WindowsLog(number)
+                if cut_off.is_set():
+                    return {}
                 saved.claim(self._producer)
                 summary = saved.load(consumer, merging, ids)
                 book.base = earlier.days(number, count)
@@ -316,6 +324,11 @@ def _kept(part: _Partition) -> dict[str, Any]:
 
 def _messages(records: list[Record], part: _Partition) -> Iterator[Message]:
     for record in records:
+        if record.offset != part.merging.position:
+            raise Halt(
+                f"spend.totals partition {part.number}: message {record.offset} came, and {part.merging.position} is "
+                "next: messages were passed over; start it again, it goes on where it was"
+            )
         header, message = totals.message(record.offset, record.headers, record.value)  # type: ignore[attr-defined]
         if (header.log_id, header.block_log_id) != part.ids[:2]:
             raise Halt("spend.totals holds totals of another log: the broker was made anew; start the worker again")

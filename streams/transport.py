@@ -34,13 +34,17 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 
-from streams.errors import Halt
+from streams.errors import Halt, Unreachable
 
 log = logging.getLogger("spendstream.transport")
 
 BATCH_BYTES = 16 << 20  # a batch of events is due at this size: deciding it takes some 15 times as much memory
 FETCH_WAIT_MS = 50  # one fetch a broker is under way at a time: while it waits for its partitions, others wait for it
 _VALUE = attrgetter("value")
+REQUEST_SECONDS = 70.0  # of aiokafka's requests: longer than the group waits for its members
+COMMIT_SECONDS = 5.0
+TAKE_OVER_SECONDS = 540.0  # Faust gives up after `broker_request_timeout`, without a word
+FAULT_SECONDS = 10.0  # a task of aiokafka that has ended, or an error that nobody hears of, for so long
 HELD_BYTES = 32 << 20  # of values, gathered or in flight; a stage that holds so much fetches nothing
 
 RELIED_ON: Mapping[type, tuple[str, ...]] = {
@@ -59,7 +63,9 @@ RELIED_ON: Mapping[type, tuple[str, ...]] = {
         "verify_event_path",
         "force_commit",
     ),
-    driver.AIOKafkaConsumerThread: ("_create_worker_consumer", "_fetch_records", "_commit", "_ensure_consumer"),
+    driver.AIOKafkaConsumerThread: (
+        *("_create_worker_consumer", "_fetch_records", "_seek_wait", "_commit", "_ensure_consumer"),
+    ),
     FetchResult: ("has_more",),
     PartitionRecords: ("_consumer_record",),
     aiokafka.AIOKafkaConsumer: ("commit", "highwater", "last_stable_offset"),
@@ -121,27 +127,59 @@ class _Partition:
 class BatchThread(driver.AIOKafkaConsumerThread):
     """The thread that fetches; sees committed transactions only, so that an aborted producer's events do not count."""
 
+    _sought: object = None  # the assignment whose positions are the stages'; a new one begins at committed offsets
+
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        patience = int(max(REQUEST_SECONDS, self.app.conf.broker_session_timeout + 10) * 1000)
+        consumer._request_timeout_ms = consumer._client._request_timeout_ms = patience
         return consumer
 
+    async def _seek_wait(self, consumer: aiokafka.AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
+        assignment = _assignment(consumer)
+        await super()._seek_wait(consumer, partitions)
+        self._sought = assignment
+
     async def _fetch_records(self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **more: Any) -> Any:
-        """Records as they were parsed: wrapping each in a `ConsumerRecord` takes longer than all the parsing."""
+        """Records as they were parsed: wrapping each in a `ConsumerRecord` takes longer than all the parsing.
+
+        None of an assignment that was not sought: the group may have moved on before Faust has heard of it.
+        """
+        assignment = _assignment(consumer)
+        if assignment is None or assignment is not self._sought:
+            await asyncio.sleep(0.02)
+            return {}
         for result in consumer._fetcher._records.values():
             if isinstance(result, FetchResult) and result.has_more():
                 result._partition_records._consumer_record = _as_parsed
-        return await super()._fetch_records(consumer, *args, **more)
+        fetched = await super()._fetch_records(consumer, *args, **more)
+        return fetched if _assignment(consumer) is assignment else {}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Only lag monitors read these offsets: what the broker does not take, as in a rebalance, is let go."""
         try:
-            await self._ensure_consumer().commit({TopicPartition(*tp): offset for tp, offset in offsets.items()})
-        except KafkaError as exc:
-            log.info("the offsets %s are not committed: %s", dict(offsets), exc)
+            positions = {TopicPartition(*tp): offset for tp, offset in offsets.items()}
+            await asyncio.wait_for(self._ensure_consumer().commit(positions), COMMIT_SECONDS)  # fetches wait behind it
+        except (KafkaError, TimeoutError) as exc:
+            log.info("the offsets %s are not committed: %r", dict(offsets), exc)
             return False
         return True
+
+    def fault(self) -> str:
+        """What of aiokafka's own has ended, or failed without anybody hearing of it; empty while all is well."""
+        try:
+            consumer = self._ensure_consumer()
+            tasks = {
+                "it is in the group no more": consumer._coordinator._coordination_task,
+                "it fetches no more": consumer._fetcher._fetch_task,
+            }
+            unheard = consumer._coordinator._pending_exception
+        except (AttributeError, ConsumerNotStarted):
+            return ""
+        ended = [what for what, task in tasks.items() if task is not None and task.done()]
+        return ", ".join([*ended, *([repr(unheard)] if unheard is not None else [])])
 
     def ahead(self, tp: TP) -> tuple[int, int] | None:
         """Where a partition ends and how far it is fetched; None where that is not known, as between assignments.
@@ -151,8 +189,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         try:
             consumer = self._ensure_consumer()
             ends = (consumer.last_stable_offset(tp), consumer.highwater(tp))
-            assignment = consumer._subscription.subscription.assignment
-            return next(end for end in ends if end is not None and end >= 0), assignment.state_value(tp).position
+            position = _assignment(consumer).state_value(tp).position
+            return next(end for end in ends if end is not None and end >= 0), position
         except (AssertionError, AttributeError, StopIteration, ConsumerNotStarted):
             return None
 
@@ -194,11 +232,17 @@ class BatchConsumer(driver.Consumer):
         assigned = self.assignment()
         positions: dict[TP, int] = {}
         try:
-            for topic, stage in self.stages.items():
-                positions |= await stage.positions({tp for tp in assigned if tp.topic == topic}, epoch)
+            async with asyncio.timeout(TAKE_OVER_SECONDS):
+                for topic, stage in self.stages.items():
+                    positions |= await stage.positions({tp for tp in assigned if tp.topic == topic}, epoch)
             async with self._fetching:  # a fetch under way takes records behind the new positions, and they are dropped
                 if epoch == self._epoch and positions:
                     await self.seek_wait(dict(positions))
+        except TimeoutError:
+            many = f"{len(assigned)} partitions of {', '.join(self.stages)}"
+            self._fatal(
+                Halt(f"{many} were not taken over in {TAKE_OVER_SECONDS:.0f} s: start it again, or more of them")
+            )
         except Exception as exc:
             if epoch != self._epoch and isinstance(exc, KafkaError):
                 return  # revoked meanwhile: Faust asks again for what is assigned next
@@ -362,9 +406,15 @@ class BatchConsumer(driver.Consumer):
     def _watch(self) -> None:
         """A thread, so that a blocked event loop is seen too."""
         shortest = min(stage.stall_seconds for stage in self.stages.values())
+        well_at = time.monotonic()
         while not self._stopped.is_set():
             time.sleep(min(1.0, shortest / 4))
             now = time.monotonic()
+            fault = self._thread.fault()
+            if not fault:
+                well_at = now
+            elif now - well_at > FAULT_SECONDS and not self._stopped.is_set():
+                self._fatal(Unreachable(f"{', '.join(self.stages)}: the Kafka client gave up: {fault}"))
             for tp, behind in self.lag().items():
                 state = self._partitions.get(tp)
                 waits = not self.flow_active or tp in self._paused_partitions
@@ -379,6 +429,12 @@ class BatchConsumer(driver.Consumer):
                             "can take over"
                         )
                     )
+
+
+def _assignment(consumer: aiokafka.AIOKafkaConsumer) -> Any:
+    """aiokafka's object for the present assignment, a new one at each; None where there is none."""
+    subscription = consumer._subscription.subscription
+    return None if subscription is None else subscription.assignment
 
 
 def _as_parsed(tp: TP, record: Record) -> Record:

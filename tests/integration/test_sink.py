@@ -19,6 +19,7 @@ from clickhouse.progress import Progress, read_progress, write_progress
 from schemas.priced import priced_arrow
 from streams.kafka import reader
 from streams.kafka_rights import SINK_GROUP
+from streams.ports import free_port
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 from streams.topics import PRICED
@@ -91,6 +92,29 @@ def test_while_clickhouse_is_away_the_sink_waits_and_says_so(stack: Stack, log: 
     stack.check()  # the sink has lived through all of it
     stack.stop("sink")
     assert "CRITICAL" not in said(stack)
+
+
+def test_a_partition_that_was_paused_for_what_waits_goes_on_after_it_was_taken_away_and_given_back(
+    stack: Stack, log: PricedLog
+) -> None:
+    full_at_once = "from clickhouse import sink; sink._WAITING_BYTES = 1; from streams.cli import main; main()"
+    stack.spawn("sink", sys.executable, "-c", full_at_once, "sink")
+    log.publish(0, 10)
+    log.publish(1, 10)
+    arrived(log)
+    stack.kill("clickhouse")
+    for partition in (0, 1, 0, 1):
+        log.publish(partition, 10)
+    until(lambda: said(stack).count("ClickHouse did not take it") >= 2)
+    stack.spawn("sink-2", "env", f"SPEND_SINK_WEB_PORT={free_port()}", sys.executable, "-m", "streams.cli", "sink")
+    until(lambda: "its progress is not read" in said(stack))  # given back, in the midst of a rebalance
+    stack.kill("sink-2")
+    stack.start("clickhouse")
+    arrived(log)
+    log.publish(0, 10)
+    log.publish(1, 10)
+    arrived(log)
+    stack.check()
 
 
 def test_sinks_share_the_partitions_and_one_takes_over_from_another_that_was_killed(
