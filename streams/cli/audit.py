@@ -4,16 +4,19 @@ import json
 from typing import Annotated
 
 import typer
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from clickhouse.retry import first_line
 from schemas.registry import writer_schemas
 from streams.audit import Report, audit
 from streams.audit.compare import Tally
 from streams.audit.tables import dollars
 from streams.audit.windows import Windows
+from streams.errors import Unreachable
 from streams.kafka import wait_for_brokers
 from streams.rates_feed import rates_in_force
 from streams.settings import settings
@@ -49,7 +52,11 @@ def command(
         def tell(what: str, done: int, of: int) -> None:
             progress.update(tasks[what], completed=done, total=of)
 
-        report = audit(conf, rates_in_force(conf), writer_schemas(conf), wait, tell)
+        try:
+            report = audit(conf, rates_in_force(conf), writer_schemas(conf), wait, tell)
+        except ClickHouseError as exc:
+            said = f"ClickHouse at {conf.clickhouse_url}: {first_line(exc)}"
+            raise Unreachable(f"{said}. `spendstream doctor` says more") from exc
     if as_json:
         print(json.dumps(report.to_json(), indent=2))
     else:

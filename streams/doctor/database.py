@@ -42,6 +42,21 @@ def judge_disk(name: str, free: int, total: int) -> Finding:
     )
 
 
+def parts(settings: Settings) -> Iterator[Finding]:
+    """Whether ClickHouse has set parts of a table aside because it could not read them."""
+    rows = connect(settings).query(
+        "SELECT table, count() FROM system.detached_parts WHERE database = {database:String} "
+        "AND startsWith(reason, 'broken') GROUP BY table ORDER BY table",
+        parameters={"database": settings.clickhouse_database},
+    )
+    broken = [f"{count} of {table}" for table, count in rows.result_rows]
+    yield Finding(
+        "parts",
+        f"broken, and set aside with their rows: {', '.join(broken)}" if broken else "none is broken",
+        "stop the sinks, `spendstream repair`, start them; A disk is full in docs/operations.md" if broken else "",
+    )
+
+
 def clock(settings: Settings) -> Iterator[Finding]:
     """Whether ClickHouse and this machine agree what time it is."""
     client = connect(settings)

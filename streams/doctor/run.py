@@ -55,6 +55,7 @@ _CHECKS: tuple[tuple[str, tuple[str, ...], Check], ...] = (
     ("schema", (), _schema),
     ("database", (), database.server),
     ("disk", ("database",), database.disks),
+    ("parts", ("database",), database.parts),
     ("clock", ("database",), database.clock),
     ("migrations", ("database",), database.migrations),
     ("retention", ("database", "migrations"), database.retention),

@@ -19,6 +19,7 @@ from priced_rows import insert
 
 from clickhouse.progress import Progress, read_progress, write_progress
 from clickhouse.repair import repair
+from streams.doctor.database import parts
 from streams.errors import Halt, SpendError
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
@@ -108,6 +109,28 @@ def test_rows_lost_from_the_raw_table_and_the_rollups_come_back(log: PricedLog) 
         client.command(f"ALTER TABLE {table} DELETE WHERE {lost}", settings={"mutations_sync": 2})
     assert sums(log.settings)["usage"] == (100, COST - 2 * sum(range(6, 16)) * PICO)
     assert mended(log.settings)["missing"] == 20
+    right(log)
+
+
+def test_parts_that_a_full_disk_left_empty_are_named_and_their_rows_come_back(stack: Stack, log: PricedLog) -> None:
+    client = database(log.settings)
+    for table in ("usage", "usage_15m"):
+        client.command(f"SYSTEM STOP MERGES {table}")  # a part whose sources are still there would be put together anew
+    sunk(log)
+    found = client.query(
+        "SELECT table, any(path) FROM system.parts WHERE active AND database = {database:String} "
+        "AND table IN ('usage', 'usage_15m') GROUP BY table",
+        parameters={"database": log.settings.clickhouse_database},
+    )
+    stack.kill("clickhouse")
+    for _, path in found.result_rows:
+        for file in Path(path).iterdir():
+            file.write_bytes(b"")  # as a merge on a full disk leaves it
+    stack.start("clickhouse")
+    [broken] = parts(log.settings)
+    assert "1 of usage, 1 of usage_15m" in broken.found and "spendstream repair" in broken.mend
+    lost = CALLS - len(held(log.settings))
+    assert mended(log.settings)["missing"] == lost > 0
     right(log)
 
 
