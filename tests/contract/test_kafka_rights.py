@@ -285,7 +285,7 @@ def test_a_role_may_do_what_the_table_says_and_is_refused_everything_else(kafka:
     positions = {group: next(iter(client.list_consumer_group_offsets([_of(group)]).values())) for group in GROUPS}
     assert done(positions) == allowed("READ", "group") | allowed("DESCRIBE", "group")
     assert done(client.delete_consumer_groups(GROUPS)) == set()
-    assert refused(lambda: client.describe_acls(AclBindingFilter(*ANY_LINE)).result(20))
+    assert client.describe_acls(AclBindingFilter(*ANY_LINE)).result(20) == []  # there are some
     assert refused(lambda: Producer(client_config(own) | {"transactional.id": "mine"}).init_transactions(20))
     assert done(client.create_acls([line(role.user, topics.PRICED)])) == set()
     assert done(client.alter_user_scram_credentials([_new_password(ADMINISTRATOR)])) == set()
@@ -380,7 +380,8 @@ def refused(ask: Callable[[], object]) -> bool:
     try:
         ask()
     except KafkaException as exc:
-        return exc.args[0].code() in DENIED
+        assert exc.args[0].code() in DENIED, exc
+        return True
     return False
 
 
