@@ -16,6 +16,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher as KafkaFetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, TopicPartitionState
+from batch_worker import NotingStage
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 from faust.streams import Stream
@@ -24,6 +25,7 @@ from faust.transport.consumer import Consumer, Fetcher
 from faust.transport.drivers import aiokafka as driver
 
 from streams import transport
+from streams.app import price_app
 from streams.kafka import client_config
 from streams.kafka_topics import create_topics
 from streams.ports import free_port
@@ -102,6 +104,11 @@ class TestWhatIsReliedOn:
         assert "_subscription" in inspect.getsource(aiokafka.AIOKafkaConsumer.__init__)
         assert list(inspect.signature(Assignment.state_value).parameters) == ["self", "tp"]
         assert isinstance(inspect.getattr_static(TopicPartitionState, "position"), property)
+
+
+def test_a_worker_that_has_no_partition_and_polls_nothing_stays_in_its_group(tmp_path: Path) -> None:
+    conf = price_app(Settings(state_dir=tmp_path), NotingStage(tmp_path, "spare")).conf  # type: ignore[arg-type]
+    assert conf.broker_max_poll_interval > 365 * 86_400
 
 
 @dataclass
