@@ -43,7 +43,6 @@ FETCH_WAIT_MS = 50  # one fetch a broker is under way at a time: while it waits 
 _VALUE = attrgetter("value")
 REQUEST_SECONDS = 70.0  # of aiokafka's requests: longer than the group waits for its members
 COMMIT_SECONDS = 5.0
-TAKE_OVER_SECONDS = 540.0  # Faust gives up after `broker_request_timeout`, without a word
 FAULT_SECONDS = 10.0  # a task of aiokafka that has ended, or an error that nobody hears of, for so long
 HELD_BYTES = 32 << 20  # of values, gathered or in flight; a stage that holds so much fetches nothing
 
@@ -230,19 +229,18 @@ class BatchConsumer(driver.Consumer):
         self._partitions = {}
         epoch = self._epoch
         assigned = self.assignment()
+        patience = 0.9 * self.app.conf.broker_request_timeout  # after which Faust gives up, without a word
         positions: dict[TP, int] = {}
         try:
-            async with asyncio.timeout(TAKE_OVER_SECONDS):
+            async with asyncio.timeout(patience):
                 for topic, stage in self.stages.items():
                     positions |= await stage.positions({tp for tp in assigned if tp.topic == topic}, epoch)
-            async with self._fetching:  # a fetch under way takes records behind the new positions, and they are dropped
-                if epoch == self._epoch and positions:
-                    await self.seek_wait(dict(positions))
+                async with self._fetching:  # a fetch under way takes records behind the new positions, to be dropped
+                    if epoch == self._epoch and positions:
+                        await self.seek_wait(dict(positions))
         except TimeoutError:
             many = f"{len(assigned)} partitions of {', '.join(self.stages)}"
-            self._fatal(
-                Halt(f"{many} were not taken over in {TAKE_OVER_SECONDS:.0f} s: start it again, or more of them")
-            )
+            self._fatal(Halt(f"{many} were not taken over in {patience:.0f} s: start it again, or more of them"))
         except Exception as exc:
             if epoch != self._epoch and isinstance(exc, KafkaError):
                 return  # revoked meanwhile: Faust asks again for what is assigned next

@@ -133,7 +133,7 @@ class Storm:
     def _publish(self, traffic: Traffic, stop: threading.Event) -> None:
         """Some events at each strike, until its share is sent."""
         while not stop.wait(0.5):
-            if traffic.left >= self._stretch + max(0, self._kept):
+            if traffic.left >= self._stretch + self._kept:
                 traffic.publish(self._stretch, again=int(AGAIN * self._stretch), poison=int(POISON * self._stretch))
 
     def _count(self, pipeline: Pipeline, traffic: Traffic) -> None:
@@ -156,7 +156,7 @@ class Storm:
         )
         repeated = {alert: times for alert, times in alerts.items() if times > 1}
         may_repeat = any(name.startswith("windows") for name in pipeline.were_paused)
-        assert max(alerts.values()) <= (2 if may_repeat else 1), f"told again: {repeated}"
+        assert max(alerts.values(), default=0) <= (2 if may_repeat else 1), f"told again: {repeated}"
         with database(self.settings) as query:
             assert (again := query(TOLD_AGAIN)) == [], f"told again in another log: {again}"
             logs = query(PER_LOG)
