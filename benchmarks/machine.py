@@ -2,6 +2,8 @@
 
 import os
 import platform
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -58,3 +60,24 @@ def cpu_seconds(pid: int) -> float:
 def _lines(path: str) -> list[str]:
     file = Path(path)
     return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+
+
+@contextmanager
+def served_first(*pids: int) -> Iterator[None]:
+    """Let processes go before the others, as if they had a machine of their own; needs root, or does nothing."""
+    try:
+        _nice(pids, -10)
+    except PermissionError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        _nice(pids, 0)
+
+
+def _nice(pids: Iterable[int], value: int) -> None:
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), value)

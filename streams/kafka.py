@@ -164,9 +164,9 @@ def reader(settings: Settings, group: str = READERS, **config: Any) -> Consumer:
             "group.id": group,
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
-            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            "fetch.message.max.bytes": 8 << 20,  # a greater message comes alone; of more, the first would wait for all
             "fetch.max.bytes": MAX_MESSAGE_BYTES,
-            "queued.max.messages.kbytes": 128 << 10,
+            "queued.max.messages.kbytes": 32 << 10,
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 100,
             "enable.partition.eof": True,
@@ -224,7 +224,8 @@ def read_range(consumer: Consumer, topic: str, partition: int, start: int, end: 
     heard = time.monotonic()
     try:
         while position < end:
-            messages = consumer.consume(min(500, end - position), 0.2)
+            messages = consumer.consume(1, 0.2)
+            messages += consumer.consume(500, 0) if messages else []  # what is there: more come while these are read
             for message in messages:
                 error = message.error()
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:

@@ -51,6 +51,7 @@ class PriceStage:
         # One thread decides while the other waits for Kafka: a partition has one batch in flight, so its order stands.
         self._deciding = ThreadPoolExecutor(1, "decide")  # allocators keep memory for each thread that needed some
         self._publishing = ThreadPoolExecutor(1, "publish")
+        self._taking = ThreadPoolExecutor(2, "take-over")  # one partition's blocks come while another's are read
         self._busy = asyncio.Lock()  # held while a batch is decided; one of an earlier epoch is dropped
         self._published: set[asyncio.Future[None]] = set()  # under way; a takeover waits for them too
         self.ready = False
@@ -66,10 +67,13 @@ class PriceStage:
             positions: dict[TP, int] = {}
             if tps:
                 ids = await asyncio.to_thread(self._log_ids)
-                for tp in sorted(tps):
-                    self._states[tp.partition], positions[tp] = await asyncio.to_thread(
-                        take_over, self._settings, ids, tp.partition, self._accept_gap
-                    )
+                loop, wanted = asyncio.get_running_loop(), sorted(tps)
+                taken = [
+                    loop.run_in_executor(self._taking, take_over, self._settings, ids, tp.partition, self._accept_gap)
+                    for tp in wanted
+                ]
+                for tp, (state, position) in zip(wanted, await asyncio.gather(*taken), strict=True):
+                    self._states[tp.partition], positions[tp] = state, position
             self.ready = True
             return positions
 

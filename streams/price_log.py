@@ -166,6 +166,8 @@ def _remember(state: PartitionState, block: Block, mark: int, origin: int) -> No
 
 def _first_needed(consumer: Consumer, partition: int, start: int, end: int, source_offset: int) -> int:
     """Offset of a block that begins at or below `source_offset`, by bisection over the headers."""
+    if _header(consumer, partition, start).last >= source_offset:
+        return start
     low, high = start, end - 1
     while low < high:
         middle = (low + high + 1) // 2

@@ -188,8 +188,9 @@ class Stack:
         return self.settings.state_dir / "logs" / f"{name}.log"
 
     def close(self) -> None:
-        """Stop what runs, the last started first."""
-        for name in reversed(list(self._running)):
+        """Stop what runs, the last started first; servers after all that need them, though one was started anew."""
+        servers = {*SERVERS, *apache_kafka.names(self.settings)}
+        for name in sorted(reversed(self._running), key=servers.__contains__):
             if self._running[name].process.poll() is None:
                 self.stop(name)
             else:
