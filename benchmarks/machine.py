@@ -81,3 +81,6 @@ def _nice(pids: Iterable[int], value: int) -> None:
         for thread in Path(f"/proc/{pid}/task").iterdir():
             with suppress(ProcessLookupError):
                 os.setpriority(os.PRIO_PROCESS, int(thread.name), value)
+        group = Path(f"/proc/{pid}/autogroup")  # where the kernel shares the cores among sessions first
+        if group.exists():
+            group.write_text(str(value), encoding="ascii")

@@ -167,6 +167,7 @@ def reader(settings: Settings, group: str = READERS, **config: Any) -> Consumer:
             "fetch.message.max.bytes": 8 << 20,  # a greater message comes alone; of more, the first would wait for all
             "fetch.max.bytes": MAX_MESSAGE_BYTES,
             "queued.max.messages.kbytes": 32 << 10,
+            "fetch.queue.backoff.ms": 10,  # after that many are there; a second, where it is not said
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 100,
             "enable.partition.eof": True,

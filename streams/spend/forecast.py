@@ -154,15 +154,6 @@ def backtest(daily: Sequence[int], days: int = 30, warm: int = 28, left: range |
     return Coverage(total, half, most, median_low(errors))
 
 
-def describe(coverage: Coverage) -> str:
-    """A line for people: how often the bands held."""
-    count = coverage.forecasts
-    return (
-        f"{count:,} forecasts: {100 * coverage.below_p50 // count} % ended below p50, "
-        f"{100 * coverage.below_p90 // count} % below p90; median error {coverage.error_ppm / 10_000:.1f} %"
-    )
-
-
 def _days(daily: Sequence[int], count: int) -> list[int]:
     """Expected spend of today and the days after it, `count` of them."""
     profile = _profile(daily)

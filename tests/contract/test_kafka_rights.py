@@ -67,6 +67,10 @@ pytestmark = pytest.mark.stack
 
 TOKEN = "token-of-the-api"
 HOOK = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+CHAT = "token-of-the-chat"
+UNUSED = {
+    name: SecretStr(f"nobody-may-see-the-{name}") for name in ("pseudonym_key", "grafana_token", "reader_password")
+}
 GROUPS = sorted({right.name for right in wanted() if right.kind == "group"})
 NAMES = [topic.name for topic in topics.TOPICS]
 DENIED = {
@@ -128,9 +132,14 @@ def test_the_pipeline_is_exact_with_every_process_signed_in_as_its_role_and_no_s
     (tmp_path / "sitecustomize.py").write_text(TALKATIVE)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path.cwd()}")
     (tmp_path / "hook").write_text(HOOK)
-    receiver = Receiver()
+    receiver = Receiver({f"/refused/{CHAT}": lambda _: (403, 0.0)})
+    (tmp_path / "chat").write_text(f"json://{receiver.address}/{CHAT}")
+    (tmp_path / "refused").write_text(f"json://{receiver.address}/refused/{CHAT}")
     (tmp_path / "relay.yaml").write_text(
-        f"channels: [{{name: hook, kind: webhook, url: 'http://{receiver.address}/', secret: 'file:{tmp_path}/hook'}}]"
+        f"""channels:
+        - {{name: hook, kind: webhook, url: 'http://{receiver.address}/', secret: 'file:{tmp_path}/hook'}}
+        - {{name: chat, kind: apprise, url: 'file:{tmp_path}/chat'}}
+        - {{name: refused, kind: apprise, url: 'file:{tmp_path}/refused'}}"""
     )
 
     def signed_in(user: str, database_user: str = "nobody") -> Settings:
@@ -138,6 +147,7 @@ def test_the_pipeline_is_exact_with_every_process_signed_in_as_its_role_and_no_s
             "clickhouse_user": database_user,
             "clickhouse_password": SecretStr(clickhouse_users.password(database_user)),
             "relay_file": tmp_path / "relay.yaml",
+            **UNUSED,
         }
         return as_user(kafka.settings, user).model_copy(update=more)
 
@@ -162,7 +172,8 @@ def test_the_pipeline_is_exact_with_every_process_signed_in_as_its_role_and_no_s
         assert ask(kafka.settings, budget, token=TOKEN) == 201
         traffic = Traffic(signed_in("spend-gateway"), records=2_000)
         traffic.publish(1_500, again=40, poison=4)
-        until(lambda: receiver.got, "an alert of the budget")
+        for path in ("/", f"/{CHAT}", f"/refused/{CHAT}"):
+            until(lambda path=path: receiver.at(path), f"an alert of the budget at {path}")
         report = json.loads(run(operator, "audit", "--json", "--wait", "30"))
         assert_windows_exact(report, traffic)
         dead_letters.replay(operator, [letter for letter in dead_letters.read_all(operator) if letter.value])
@@ -174,7 +185,8 @@ def test_the_pipeline_is_exact_with_every_process_signed_in_as_its_role_and_no_s
         assert not [found for found in seen if "authoriz" in found or "privileges" in found]
         secrets = [as_user(kafka.settings, user).kafka_password.get_secret_value() for user in USERS]
         secrets += [clickhouse_users.password(user) for user in clickhouse_users.grants()]
-        secrets += [TOKEN, HOOK, (folder(kafka.settings) / "broker.password").read_text()]
+        secrets += [TOKEN, HOOK, CHAT, (folder(kafka.settings) / "broker.password").read_text()]
+        secrets += [secret.get_secret_value() for secret in UNUSED.values()]
         found = {str(path): path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()}
         settings.cache_clear()
         shown = CliRunner(env=child.variables(operator)).invoke(build(["doctor"]), ["doctor", "--settings"])
@@ -184,7 +196,7 @@ def test_the_pipeline_is_exact_with_every_process_signed_in_as_its_role_and_no_s
     assert not repair(operator, datetime.now(UTC), lambda *_: None).wrong  # it joins the sinks' group
     logs = {path.name: path.read_bytes() for path in kafka.settings.state_dir.glob("logs/*.log")}
     assert logs.keys() >= {"broker.log", "clickhouse.log", "worker.log", "windows.log", "sink.log", "relay.log"}
-    assert b"DEBUG" in logs["worker.log"] and b"DEBUG" in logs["sink.log"]
+    assert b"DEBUG" in logs["worker.log"] and b"DEBUG" in logs["sink.log"] and b"refused" in logs["relay.log"]
     told_in = [name for name, text in (logs | found).items() if any(secret.encode() in text for secret in secrets)]
     assert told_in == []
     assert b"spend-admin" in found["doctor"] and b"**" in found["doctor"]

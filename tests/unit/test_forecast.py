@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import forecast as benchmark
-from streams.spend.forecast import Coverage, backtest, describe, forecast, learn, seconds_to_breach
+from streams.spend.forecast import backtest, forecast, learn, seconds_to_breach
 
 
 def picos(dollars: str) -> int:
@@ -88,11 +88,6 @@ def test_the_bands_hold_about_as_often_as_they_say() -> None:
         assert coverage.error_ppm < 150_000
     assert 0.3 < half / total < 0.7
     assert most / total > 0.8
-
-
-def test_a_back_test_says_in_words_how_often_it_held() -> None:
-    said = describe(Coverage(forecasts=30, below_p50=15, below_p90=26, error_ppm=42_000))
-    assert said == "30 forecasts: 50 % ended below p50, 86 % below p90; median error 4.2 %"
 
 
 def test_the_back_test_on_sample_traffic_counts_every_call_once_and_every_forecast() -> None:
