@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pipeline import DISK_BYTES, Pipeline, disk
 from traffic import database
 
+KINDS = ("worker", "windows", "sink")
 VIEWS = ("usage_15m_view", "members_15m_view")
 
 Fault = Callable[[Pipeline], str]
@@ -26,10 +27,12 @@ def kill(pipeline: Pipeline) -> str:
 
 
 def zombie(pipeline: Pipeline) -> str:
-    """SIGSTOP a process until the others have taken over and gone on; it wakes up during later faults."""
-    name = pipeline.rng.choice([name for name in pipeline.processes if name not in pipeline.paused])
-    pipeline.pause(name)
-    return f"pause {name} for {pipeline.pause_seconds:g} s"
+    """SIGSTOP a process of each kind until the others have taken over and gone on; they wake up during later faults."""
+    pipeline.sleep_out()
+    names = [pipeline.rng.choice((kind, f"{kind}-2")) for kind in KINDS]
+    for name in names:
+        pipeline.pause(name)
+    return f"pause {', '.join(names)} for {pipeline.pause_seconds:g} s"
 
 
 def hang(pipeline: Pipeline) -> str:
@@ -51,13 +54,14 @@ def roll(pipeline: Pipeline) -> str:
 
 
 def flap(pipeline: Pipeline) -> str:
-    """One more worker or sink that comes and goes: a rebalance every few seconds."""
-    kind = pipeline.rng.choice(("worker", "windows", "sink"))
+    """One more process of each kind that comes and goes: a rebalance every few seconds."""
+    more = [f"{kind}-9" for kind in KINDS]
     for _ in range(3):
-        pipeline.begin(f"{kind}-9")
+        pipeline.begin(*more)
         time.sleep(pipeline.rng.uniform(0.5, 2.0))
-        pipeline.stack.stop(f"{kind}-9")
-    return f"one more {kind} comes and goes three times"
+        for name in more:
+            pipeline.stack.stop(name)
+    return "one more process of each kind comes and goes three times"
 
 
 def cut_kafka(pipeline: Pipeline) -> str:
@@ -73,11 +77,13 @@ def cut_kafka(pipeline: Pipeline) -> str:
 
 def cut_clickhouse(pipeline: Pipeline) -> str:
     """Every connection to ClickHouse is cut, in the middle of inserts."""
-    count = 0
-    for _ in range(5):
+    count = times = 0
+    while times < 5 or (count == 0 and times < 100):
         count += cut(urlsplit(pipeline.stack.settings.clickhouse_url).port or 0)
+        times += 1
         time.sleep(pipeline.rng.uniform(0.05, 0.4))
-    return f"cut all connections to ClickHouse, five times: {count}"
+    assert count > 0, "ss cut nothing"
+    return f"cut all connections to ClickHouse, {times} times: {count}"
 
 
 def cut(port: int) -> int:
@@ -112,7 +118,7 @@ def fill_disk(pipeline: Pipeline) -> str:
 
 def replace_views(pipeline: Pipeline) -> str:
     """The views of the rollups are dropped and made again under their names while no sink inserts."""
-    pipeline.wake()  # who is paused in an insert would wake up and insert without the view
+    pipeline.sleep_out("sink")  # who is paused in an insert would wake up and insert without the view
     sinks = [name for name in pipeline.processes if name.startswith("sink")]
     for name in sinks:
         pipeline.kill(name)
@@ -144,6 +150,11 @@ def idle(pipeline: Pipeline) -> str:
     return f"nothing for partition {number}; what was held back comes now"
 
 
+def change_schema(pipeline: Pipeline) -> str:
+    """Producers change to another schema, or back: events, and repeats of earlier ones, are written with it."""
+    return f"events are written with {pipeline.traffic.change_schema()}"
+
+
 FAULTS: tuple[Fault, ...] = (
-    *(zombie, hang, roll, flap, cut_kafka, cut_clickhouse, fill_disk, replace_views, step_clocks, idle),
+    *(zombie, hang, roll, flap, cut_kafka, cut_clickhouse, fill_disk, replace_views, step_clocks, idle, change_schema),
 )

@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -31,7 +32,7 @@ class Pipeline:
     Attributes:
         killed: how often each part was killed.
         paused: processes that stand still, and when (`time.monotonic`) they wake up.
-        were_paused: all processes that ever stood still.
+        stood_still: how many processes of each kind did so for the whole of `pause_seconds`.
         notes: what ended by itself and was started again.
     """
 
@@ -43,7 +44,7 @@ class Pipeline:
         self.servers = ("clickhouse", *brokers)  # the embedded broker would forget everything
         self.killed = dict.fromkeys((*self.processes, *self.servers), 0)
         self.paused: dict[str, float] = {}
-        self.were_paused: set[str] = set()
+        self.stood_still: Counter[str] = Counter()
         self.notes: list[str] = []
         self._woken: dict[str, float] = {}  # and when
         self._undo = ExitStack()
@@ -91,13 +92,14 @@ class Pipeline:
         """SIGKILL a part."""
         self.stack.kill(name)
         self.killed[name] += 1
-        self.paused.pop(name, None)
         self._woken.pop(name, None)
 
     def least_killed(self, count: int) -> Sequence[str]:
-        """Parts whose turn it is to be killed, brokers one at a time: of three, two are needed."""
+        """Parts whose turn it is to be killed, none that stands still, and brokers one at a time: of three, two are
+        needed."""
         names: list[str] = []
-        for name in sorted(self.killed, key=lambda part: (self.killed[part], self.rng.random())):
+        awake = [part for part in self.killed if part not in self.paused]
+        for name in sorted(awake, key=lambda part: (self.killed[part], self.rng.random())):
             if len(names) < count and not (name.startswith("broker") and any(n.startswith("broker") for n in names)):
                 names.append(name)
         return names
@@ -106,12 +108,12 @@ class Pipeline:
         """SIGSTOP a process for `pause_seconds`; `tend` wakes it."""
         self.stack.pause(name)
         self.paused[name] = time.monotonic() + self.pause_seconds
-        self.were_paused.add(name)
 
-    def wake(self) -> None:
-        """Wake everybody who is paused, now."""
-        self.paused = dict.fromkeys(self.paused, 0.0)
-        self.tend()
+    def sleep_out(self, kind: str = "") -> None:
+        """Wait until nobody of a kind, or nobody at all, stands still."""
+        while any(name.startswith(kind) for name in self.paused):
+            time.sleep(0.2)
+            self.tend()
 
     def tend(self) -> None:
         """Wake who has been paused for long enough; start those again that ended, as whatever runs them would.
@@ -125,6 +127,7 @@ class Pipeline:
             if due <= time.monotonic():
                 self.stack.resume(name)
                 del self.paused[name]
+                self.stood_still[name.partition("-")[0]] += 1
                 self._woken[name] = time.monotonic()
         ended = [name for name in self.processes if self.ended(name)]
         for name in ended:

@@ -13,8 +13,10 @@ import numpy as np
 from confluent_kafka import Message
 
 from clickhouse.client import connect
+from schemas.priced import usage_event_avsc
 from schemas.registry import write_prefix
 from schemas.usage_event import UsageEvent, to_avro
+from schemas.wire import confluent_prefix, prefix_size
 from streams import topics
 from streams.blocks import Header
 from streams.embedded import answers
@@ -29,6 +31,15 @@ from streams.supervisor import Stack
 
 HERE = Path(__file__).parent
 POISON = b"\x7fnot an event"
+NEWER_ID = 2
+_ADDED = b"\x02\x06abc"  # Avro: the second of the union, a string of three bytes
+
+
+def newer_schema() -> str:
+    """A producer's schema that has one nullable field more than the published one; this release reads past it."""
+    schema = json.loads(usage_event_avsc())
+    schema["fields"].append({"name": "of_a_later_release", "type": ["null", "string"], "default": None})
+    return json.dumps(schema)
 
 
 class Traffic:
@@ -85,6 +96,7 @@ class Traffic:
         self._records = [self._records[i] for i in delayed]
         self._at = 0
         self._known: dict[int, tuple[bytes, bytes]] = {}
+        self._is_newer = False
         self._held_back: int | None = None
         self._held: list[tuple[bytes, bytes]] = []
 
@@ -97,11 +109,16 @@ class Traffic:
         """From the next stretch on hold back what is meant for this partition; what was held back before is sent."""
         self._held_back = partition
 
+    def change_schema(self) -> str:
+        """From the next stretch on events are written with the other schema: the published one, or `newer_schema`."""
+        self._is_newer = not self._is_newer
+        return f"schema {NEWER_ID} of the registry, with one field more" if self._is_newer else "the published schema"
+
     def publish(self, events: int, again: int = 0, poison: int = 0) -> None:
         """Send the next records, with repeats of any before and, ahead of them all, dead letters; wait for Kafka."""
         stretch = range(self._at, self._at + events)
         self._at = stretch.stop
-        batch = [self._records[i] for i in stretch]
+        batch = [self._records[i] if self._spoilt[self._order[i]] else self._written(self._records[i]) for i in stretch]
         for i in stretch:
             row = int(self._order[i])
             if self._spoilt[row]:
@@ -112,7 +129,7 @@ class Traffic:
                 self.sent += 1
                 self._known[row] = self._records[i]
         known = list(self._known.values())
-        batch += [known[i] for i in self._rng.integers(0, len(known), again)]
+        batch += [self._written(known[i]) for i in self._rng.integers(0, len(known), again)]
         batch = [batch[i] for i in self._rng.permutation(len(batch))]
         self.again += again
         self.poison += poison
@@ -124,6 +141,11 @@ class Traffic:
         self._held = [pair for pair, later in zip(records, held, strict=True) if later]
         with UsageProducer(self._settings) as producer:
             producer.send_many([key for key, _ in ready], [value for _, value in ready])
+
+    def _written(self, record: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+        """An event's record with the schema of the moment. A field that comes last follows the others' bytes."""
+        key, value = record
+        return (key, confluent_prefix(NEWER_ID) + value[prefix_size(value) :] + _ADDED) if self._is_newer else record
 
     def keys(self) -> list[bytes]:
         """The keys of all events that were sent."""

@@ -9,7 +9,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, Topic
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams import apache_kafka
-from streams.kafka import watermarks
+from streams.kafka import MAX_MESSAGE_BYTES, read_range, send_all, watermarks
+from streams.kafka import reader as kafka_reader
 from streams.kafka_topics import create_topics
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
@@ -96,6 +97,19 @@ def test_a_block_of_six_megabytes_comes_back_with_its_headers(stack: Stack) -> N
     assert message.headers() == headers
     assert message.timestamp()[1] == 1_760_000_000_123
     assert (message.partition(), message.offset()) == (1, 0)
+
+
+def test_the_pipeline_s_reader_reads_a_block_of_more_than_it_fetches_at_once(stack: Stack) -> None:
+    make_topic(stack, "larger-blocks", max_message_bytes=str(MAX_MESSAGE_BYTES))
+    values = [size * b"spendblock" for size in (1, 1_200_000, 2, 1_500_000, 3)]  # up to 15 MB
+    send_all(stack.settings, "larger-blocks", ({"value": value, "partition": 0} for value in values))
+    consumer = kafka_reader(stack.settings)
+    try:
+        for start in (0, 3):
+            found = [message.value() for message in read_range(consumer, "larger-blocks", 0, start, len(values))]
+            assert found == values[start:]
+    finally:
+        consumer.close()
 
 
 def test_offsets_count_up_without_a_gap_and_are_read_from_any_of_them(stack: Stack) -> None:

@@ -64,6 +64,17 @@ def test_servers_are_ready_on_entering_and_gone_on_leaving(settings: Settings) -
     assert told == ["starting broker", "starting clickhouse", "stopping clickhouse", "stopping broker"]
 
 
+def test_a_server_that_was_started_anew_is_stopped_after_what_needs_it_all_the_same(settings: Settings) -> None:
+    told: list[str] = []
+    with Stack(settings, parts=SERVERS, tell=told.append) as stack:
+        for name in ("first", "second"):
+            stack.spawn(name, "sleep", "60")
+        stack.kill("broker")
+        stack.start("broker")
+        told.clear()
+    assert told == [f"stopping {name}" for name in ("second", "first", "broker", "clickhouse")]
+
+
 def test_a_killed_part_starts_again_over_its_own_files(servers: Stack) -> None:
     client = connect(servers.settings)
     client.command("CREATE TABLE kept (a Int8) ENGINE = MergeTree ORDER BY a")

@@ -4,14 +4,11 @@ import io
 import json
 import re
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -29,6 +26,7 @@ from streams.partitioner import partitions_of
 from streams.settings import Settings
 from streams.supervisor import SERVERS, STEPS, Stack, on_free_ports
 from streams.topics import DEAD_LETTER, PRICED, USAGE
+from tests.chaos.served_registry import Registry, serving_registry
 
 pytestmark = pytest.mark.stack
 
@@ -42,44 +40,9 @@ CALL = {"input_tokens": 1000, "cache_read_input_tokens": 400, "output_tokens": 5
 COST = 600 * Decimal("2.50") / MTOK + 400 * Decimal("1.25") / MTOK + 50 * Decimal("10") / MTOK  # $0.0025
 
 
-@dataclass
-class Registry:
-    """A Schema Registry of one call: GET /schemas/ids/N."""
-
-    url: str
-    schemas: dict[int, str] = field(default_factory=dict)
-
-
-@contextmanager
-def serving_registry() -> Iterator[Registry]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked = re.match(r"/schemas/ids/(\d+)", self.path)
-            schema = registry.schemas.get(int(asked[1])) if asked else None
-            told = {"schema": schema} if schema else {"error_code": 40403, "message": "Schema not found"}
-            body = json.dumps(told).encode()
-            self.send_response(200 if schema else 404)
-            self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    registry = Registry(f"http://127.0.0.1:{server.server_port}", {1: json.dumps(AVSC)})
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield registry
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.fixture(scope="module")
 def registry() -> Iterator[Registry]:
-    with serving_registry() as registry:
+    with serving_registry({1: json.dumps(AVSC)}) as registry:
         yield registry
 
 
