@@ -51,16 +51,17 @@ class Follower(Generic[Value]):
 
     def _follow(self) -> None:
         while not self._closed.is_set():
-            fresh = dict(self.values)
-            took = False
+            came = []
             for message in self._consumer.consume(500, 0.2):
                 error = message.error()
                 if error is None:
-                    _take(fresh, self._topic, self._parse, message)
-                    took = True
+                    came.append(message)
                 elif error.code() != KafkaError._PARTITION_EOF:
                     log.error("%s: %s", self._topic, error.str())
-            if took:
+            if came:
+                fresh = dict(self.values)
+                for message in came:
+                    _take(fresh, self._topic, self._parse, message)
                 self.values = fresh
                 self._changed()
 
@@ -85,8 +86,15 @@ def put(settings: Settings, topic: str, changes: Mapping[str, bytes | None]) -> 
 
 
 def _read(consumer: Consumer, topic: str, parse: Parse[Value]) -> tuple[dict[str, Value], int]:
-    found: dict[str, Value] = {}
     start, end = watermarks(consumer, topic, 0)
+    latest: dict[str, bytes] = {}
+    for message in read_range(consumer, topic, 0, start, end):  # what is not compacted yet is many times what counts
+        _take(latest, topic, bytes, message)
+    try:
+        return {key: parse(value) for key, value in latest.items()}, end
+    except SpendError:
+        log.warning("%s: a value cannot be read: where an earlier one of its key can, that stands", topic)
+    found: dict[str, Value] = {}
     for message in read_range(consumer, topic, 0, start, end):
         _take(found, topic, parse, message)
     return found, end

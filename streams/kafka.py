@@ -156,6 +156,10 @@ def until_answered(ask: Callable[[], _T]) -> _T:
             time.sleep(0.2)
 
 
+TAKING_OVER: dict[str, Any] = {"fetch.wait.max.ms": 5}
+"""For a `reader` that goes from range to range: a fetch that waits at one's end would hold up the next one's first."""
+
+
 def reader(settings: Settings, group: str = READERS, **config: Any) -> Consumer:
     """A consumer that commits nothing, reads only where it is told to, and says where a partition ends."""
     return Consumer(

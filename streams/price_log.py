@@ -15,7 +15,7 @@ from confluent_kafka import Consumer
 from streams import blocks, topics
 from streams.blocks import Block, Header, Hole
 from streams.errors import Halt
-from streams.kafka import read_range, reader, watermarks
+from streams.kafka import TAKING_OVER, read_range, reader, watermarks
 from streams.settings import Settings
 from streams.spend.decide import PartitionState, PoisonGuard
 from streams.spend.dedupe import DedupIndex
@@ -48,7 +48,7 @@ def take_over(settings: Settings, ids: LogIds, partition: int, accept_gap: bool 
     Raises:
         Halt: events or blocks that are needed have expired, or the blocks speak of another log.
     """
-    consumer = reader(settings)
+    consumer = reader(settings, **TAKING_OVER)
     try:
         start, end = watermarks(consumer, topics.PRICED, partition)
         state = PartitionState(
@@ -166,7 +166,7 @@ def _remember(state: PartitionState, block: Block, mark: int, origin: int) -> No
 
 def _first_needed(consumer: Consumer, partition: int, start: int, end: int, source_offset: int) -> int:
     """Offset of a block that begins at or below `source_offset`, by bisection over the headers."""
-    if _header(consumer, partition, start).last >= source_offset:
+    if source_offset < 0:  # the whole log is needed
         return start
     low, high = start, end - 1
     while low < high:
