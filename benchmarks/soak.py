@@ -27,8 +27,10 @@ DRAIN_SECONDS = 60.0
 HORIZON = 1_000_000  # offsets a partition: full after a quarter of an hour, until which the index grows, as it should
 FLAT_MB = 50.0  # an hour, of what the project's own processes may grow
 EQUAL = """
-    SELECT (SELECT count() FROM usage), (SELECT sum(calls) FROM usage_15m),
-           (SELECT sum(cost_total) FROM usage), (SELECT sum(cost_total) FROM usage_15m)
+    SELECT 'rows' AS of, toInt64(count()) AS calls, sum(cost_total) AS usd FROM usage
+    UNION ALL SELECT 'rollup', sum(calls), sum(cost_total) FROM usage_15m
+    UNION ALL SELECT 'windows of days', sum(calls), sum(cost_total)
+        FROM windows FINAL WHERE level = 'day' AND dimension = 'global'
 """
 
 
@@ -59,7 +61,10 @@ def measure(stack: Stack, rate: int, seconds: float, tell: Console) -> Section:
         time.sleep(EVERY_SECONDS)
     sent = stop_traffic(stack)
     give_up = time.monotonic() + DRAIN_SECONDS
-    while (found := client.query(EQUAL).result_rows[0])[0] < sent and time.monotonic() < give_up:
+    while True:
+        found = {of: (calls, usd) for of, calls, usd in client.query(EQUAL).result_rows}
+        if set(found.values()) == {(sent, found["rows"][1])} or time.monotonic() > give_up:
+            break
         time.sleep(0.5)
     for part in PARTS:
         used[part] += cpu_seconds(stack.pid(part))
@@ -70,9 +75,9 @@ def measure(stack: Stack, rate: int, seconds: float, tell: Console) -> Section:
         f"Resident memory every {EVERY_SECONDS:.0f} s, slope by least squares over the second half.",
     )
     section.figures.append(Figure("events sent", f"{sent:,}"))
-    section.figures.append(Figure("rows", f"{found[0]:,}", "", "as many", found[0] == sent))
-    same = found[1] == found[0] and found[2] == found[3]
-    section.figures.append(Figure("rollup", f"{found[1]:,} calls, {found[3]} USD", "", "as the rows", same))
+    for name, (calls, usd) in sorted(found.items()):
+        same = (calls, usd) == (sent, found["rows"][1])
+        section.figures.append(Figure(name, f"{calls:,} calls, {usd} USD", "", "as many, the same sum", same))
     for part in PARTS:
         most = FLAT_MB if part in ("worker", "windows", "sink") else 0.0
         slope = growth([look.at for look in looks], [look.memory[part] for look in looks])
