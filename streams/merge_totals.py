@@ -25,7 +25,7 @@ from streams import metrics, topics, totals
 from streams.budgets import topic_statuses
 from streams.budgets_feed import BudgetsFeed
 from streams.errors import Halt
-from streams.kafka import reader, topic_ids, watermarks
+from streams.kafka import TAKING_OVER, reader, topic_ids, watermarks
 from streams.planned import PlannedFeed, is_planned
 from streams.publishing import OrderedProducer, end_process
 from streams.raise_alerts import Alarms
@@ -127,7 +127,7 @@ class MergeStage:
         self._told.hear()
         statuses = topic_statuses(settings)
         earlier = Earlier(settings, ids[0])
-        consumer = reader(settings)
+        consumer = reader(settings, **TAKING_OVER)
         count = self._producer.partitions(topics.TOTALS)
         try:
             for number in partitions:

@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import NoReturn
 
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Consumer
 from faust.types import TP
 
 from streams import blocks, metrics, topics, totals
 from streams.blocks import Block
 from streams.errors import Halt, Unreachable
-from streams.kafka import read_range, reader, topic_ids, watermarks
+from streams.kafka import TAKING_OVER, read_range, reader, topic_ids, watermarks
 from streams.publishing import OrderedProducer, end_process
 from streams.settings import Settings
 from streams.spend.totals import deltas, split
@@ -28,6 +28,7 @@ from streams.transport import Batch, Record
 
 log = logging.getLogger("spendstream.windows")
 
+_LOOK_BACK = 256  # records of spend.state
 _IDLE_AFTER = 1.0  # seconds without a block before a partition is asked whether it is at its end
 _ASK_AGAIN = 5.0  # seconds until one that was is asked again: by then it may have events that nobody prices
 
@@ -101,7 +102,7 @@ class TotalsStage:
         ids = topic_ids(self._settings, topics.USAGE, topics.PRICED, topics.TOTALS, topics.STATE)
         count = self._producer.partitions(topics.USAGE)
         parts, begin, now = {}, {}, time.monotonic()
-        consumer = reader(self._settings)
+        consumer = reader(self._settings, **TAKING_OVER)
         try:
             for number in partitions:
                 start = totals.Header(ids[topics.USAGE], ids[topics.PRICED], number, count)
@@ -224,9 +225,16 @@ def _key(partition: int) -> bytes:
 
 
 def _saved(consumer: Consumer, partition: int) -> Progress | None:
-    found: Message | None = None
-    start, end = watermarks(consumer, topics.STATE, partition)
-    for message in read_range(consumer, topics.STATE, partition, start, end):
-        if message.key() == _key(partition) and message.value():
-            found = message
-    return Progress.from_json(found.value() or b"") if found is not None else None
+    """The last that was saved, looked for from the end: far more of the topic are windows."""
+    first, end = watermarks(consumer, topics.STATE, partition)
+    start = end
+    while start > first:
+        start = max(first, end - max(_LOOK_BACK, 4 * (end - start)))
+        saved = [
+            message.value()
+            for message in read_range(consumer, topics.STATE, partition, start, end)
+            if message.key() == _key(partition) and message.value()
+        ]
+        if saved:
+            return Progress.from_json(saved[-1] or b"")
+    return None

@@ -1,7 +1,13 @@
 """What a worker's web lets anyone do: every route that there is, asked over HTTP."""
 
 import asyncio
+import os
+import socket
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import faust
 import pytest
@@ -11,7 +17,9 @@ from aiohttp.test_utils import TestServer
 from streams import topics
 from streams.api import add_api
 from streams.app import price_app, windows_app
+from streams.embedded import answers
 from streams.settings import Settings
+from streams.supervisor import Stack, on_free_ports
 from streams.transport import Batch
 
 LOOKING = {"/", "/metrics", "/health", "/ready"}
@@ -113,6 +121,54 @@ def test_every_route_that_changes_something_wants_the_token_or_this_machine(
     own = worker(Settings(**settings))  # type: ignore[arg-type]
     asked = sorted({(method, path) for method, path in routes(own) if method not in ("GET", "HEAD")})
     assert statuses(own, asked, {"Content-Type": "application/json", **headers}) == [status] * len(CHANGES)
+
+
+def test_where_nothing_is_set_the_web_is_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SPEND_")]:
+        monkeypatch.delenv(name)
+    assert Settings().web_host == "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A broker, and the settings of processes; the relay's only channel is never used."""
+    folder = tmp_path_factory.mktemp("web")
+    file = folder / "relay.yaml"
+    file.write_text("channels: [{name: nobody, kind: apprise, url: 'json://127.0.0.1:9/'}]")
+    conf = on_free_ports(Settings(state_dir=folder, relay_file=file, partitions=1))
+    with Stack(conf, parts=("broker", "topics")) as running:
+        yield running
+
+
+def listening(pid: int) -> set[tuple[str, int]]:
+    """Addresses and ports that a process listens on, as the kernel knows them; those of IPv6 as it writes them."""
+    sockets = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            sockets.add(str(descriptor.readlink()))
+    found = set()
+    for table in (Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6")):
+        for line in table.read_text().splitlines()[1:] if table.exists() else ():
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in sockets:
+                address, port = local.split(":")
+                shown = socket.inet_ntoa(bytes.fromhex(address)[::-1]) if table.name == "tcp" else address
+                found.add((shown, int(port, 16)))
+    return found
+
+
+@pytest.mark.stack
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says who listens where")
+@pytest.mark.parametrize("name", ["worker", "relay"])  # on Faust's web, and on our own, which is the sink's as well
+def test_a_process_that_is_told_no_address_listens_on_this_machine_alone(stack: Stack, name: str) -> None:
+    stack.spawn(name, "env", "--unset=SPEND_WEB_HOST", sys.executable, "-m", "streams.cli", name)
+    port = getattr(stack.settings, f"{name}_web_port")
+    give_up = time.monotonic() + 60
+    while not answers(f"http://127.0.0.1:{port}/ready"):
+        stack.check(name)
+        assert time.monotonic() < give_up, f"{name} is not ready"
+        time.sleep(0.1)
+    assert listening(stack.pid(name)) == {("127.0.0.1", port)}
 
 
 def test_messages_are_never_unpickled() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import pyarrow as pa
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from priced_log import PricedLog, database, kill, renew, sums
@@ -251,6 +252,32 @@ def test_sinks_share_the_copies_and_one_takes_over_from_another(
     stack.kill("sink-2")
 
 
+def test_a_sink_that_was_paused_and_replaced_inserts_older_versions_and_changes_nothing(
+    stack: Stack, conf: Settings, producer: Producer
+) -> None:
+    stack.start("sink")
+    publish(producer, conf, windows(version=1, calls=1))
+    until(lambda: total(conf) == (50, 50, 50 * PICO))
+    stack.kill("clickhouse")
+    publish(producer, conf, windows(version=2, calls=9))
+    until(lambda: "table windows: ClickHouse did not take its copies" in said(stack))
+    stack.pause("sink")  # with version 2 in its hands
+    stack.start("clickhouse")
+    database(conf).command("SYSTEM STOP MERGES windows")  # which would take older rows away
+    publish(producer, conf, windows(version=3, calls=5))
+    stack.start("sink-2")
+    until(lambda: total(conf) == (50, 250, 250 * PICO))
+    before = rows_of(conf, version=2)
+    stack.resume("sink")
+    until(lambda: rows_of(conf, version=2) > before)
+    assert total(conf) == (50, 250, 250 * PICO)
+    database(conf).command("SYSTEM START MERGES windows")
+    database(conf).command("OPTIMIZE TABLE windows FINAL")
+    assert (rows_of(conf, version=2), rows_of(conf, version=3)) == (0, 50)
+    stack.check()  # the one that woke up goes on as well
+    stack.kill("sink-2")
+
+
 def test_a_position_that_is_gone_is_told_and_what_is_left_is_copied(
     stack: Stack, conf: Settings, producer: Producer
 ) -> None:
@@ -280,9 +307,35 @@ def test_what_is_no_windows_block_halts(stack: Stack, conf: Settings, producer: 
     assert "spend.windows partition 1 offset 1: it is not an Arrow stream" in ended.stderr
 
 
+def test_a_block_of_windows_with_other_columns_halts(stack: Stack, conf: Settings, producer: Producer) -> None:
+    """ClickHouse would take it: a column that is not there is 0 to it."""
+    stream = pa.ipc.open_stream(block(windows(version=1, calls=1)))
+    names = ["faults" if name == "errors" else name for name in stream.schema.names]
+    other = pa.BufferOutputStream()
+    with pa.ipc.new_stream(other, pa.schema(list(map(pa.Field.with_name, stream.schema, names)))) as written:
+        written.write_batch(stream.read_next_batch().rename_columns(names))
+    producer.produce(topics.WINDOWS, other.getvalue().to_pybytes(), partition=1)
+    producer.flush()
+    ended = sink(stack)
+    assert ended.returncode == 3
+    assert "spend.windows partition 1 offset 0: its columns are not those that are expected (errors, faults): " in (
+        ended.stderr
+    )
+    assert "run the same release of spendstream everywhere" in ended.stderr
+    assert held(conf) == []
+    assert committed(conf) == {topics.WINDOWS: 0}  # the right release begins with it
+
+
 def say(producer: Producer, topic: str, key: str, value: Any) -> None:
     producer.produce(topic, None if value is None else json.dumps(value).encode(), key)
     assert producer.flush(20) == 0
+
+
+def rows_of(conf: Settings, version: int) -> int:
+    """Rows of a version, those that a newer one replaces included."""
+    asked = "SELECT count() FROM windows WHERE version = {version:Int64}"
+    [[found]] = database(conf).query(asked, parameters={"version": version}).result_rows
+    return int(found)
 
 
 def committed(conf: Settings) -> dict[str, int]:

@@ -37,8 +37,8 @@ DIGITS = {
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    conf = Settings(state_dir=tmp_path_factory.mktemp("replay"), partitions=2, block_seconds=0.1)
+def stack(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[Stack]:
+    conf = Settings(state_dir=tmp_path_factory.mktemp("replay"), broker=broker, partitions=2, block_seconds=0.1)
     with Stack(on_free_ports(conf)) as running:
         yield running
 

@@ -1,6 +1,7 @@
 """The sink on the real engine and broker: each block inserted as it is, exactly once, whatever stops in between."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,8 +15,10 @@ from urllib.request import urlopen
 import pytest
 from confluent_kafka import TopicPartition
 from priced_log import PICO, PricedLog, coordinates, database, equal_sums, held, kill, renew, sums
+from priced_rows import insert
 
 from clickhouse.progress import Progress, read_progress, write_progress
+from clickhouse.repair import repair
 from schemas.priced import priced_arrow
 from streams.kafka import reader
 from streams.kafka_rights import SINK_GROUP
@@ -188,6 +191,67 @@ def test_forgotten_tokens_halt_only_where_blocks_wait(stack: Stack, log: PricedL
     assert "blocks were inserted since its progress was written, so tokens of blocks from 1 on" in ended.stderr
     assert "Bring it up to date with `spendstream repair`" in ended.stderr
     assert held(log.settings) == []
+
+
+REMEMBERS_FOUR = """
+import os, signal
+from clickhouse import sink
+from streams.cli import main
+
+sink.TOKEN_WINDOW = 4
+write = sink.write_progress
+
+def killed_behind_the_insert(client, progress, now):
+    if (progress.partition, progress.block_offset) == (0, 0):
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(client, progress, now)
+
+sink.write_progress = killed_behind_the_insert
+main()
+"""
+
+
+def test_a_partition_whose_token_clickhouse_has_forgotten_halts_and_repair_mends(stack: Stack, log: PricedLog) -> None:
+    client = database(log.settings)
+    for table in ("usage", "usage_15m", "members_15m"):
+        client.command(f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 4")
+    patient, sinks = log.settings.model_copy(update={"session_timeout_seconds": 8.0}), ("sink", "sink-2")
+    for name in sinks:  # a partition each; who has partition 0 dies, and is missed only when its session ends
+        own = (f"SPEND_SINK_WEB_PORT={free_port()}", f"SPEND_SESSION_TIMEOUT_SECONDS={patient.session_timeout_seconds}")
+        stack.spawn(name, "env", *own, sys.executable, "-c", REMEMBERS_FOUR, "sink")
+    until(lambda: all("from block 0" in said(stack, name) for name in sinks))
+    log.publish(0, 10)
+    until(lambda: any(stack.exit_code(name) == -signal.SIGKILL for name in sinks))
+    [alive] = [name for name in sinks if stack.exit_code(name) is None]
+    block = (client, log.settings, log.rows[:10], f"{log.block_log_id}:0:0")
+    arrived(log)
+    insert(*block)
+    assert sums(log.settings) == equal_sums(10, PICO * sum(range(1, 11)))  # its token is known
+    for _ in range(6):
+        log.publish(1, 10)
+    arrived(log)
+    inserted = equal_sums(70, PICO * (sum(range(1, 11)) + sum(range(1, 61))))
+    until(lambda: sums(log.settings) == inserted)
+    assert stack.exit_code(alive) is None
+    assert read_progress(client, log.block_log_id, log.log_id, 0)[0].block_offset == -1
+
+    until(lambda: stack.exit_code(alive) == 3, seconds=40)  # partition 0 comes to it
+    assert "spend.priced partition 0: 6 blocks were inserted since its progress was written" in said(stack, alive)
+    assert "Bring it up to date with `spendstream repair`" in said(stack, alive)
+    assert (held(log.settings), sums(log.settings)) == (coordinates(log.rows), inserted)
+
+    insert(*block)  # what it would have done; the token is known to none of the tables any more
+    assert sums(log.settings) == equal_sums(80, PICO * (2 * sum(range(1, 11)) + sum(range(1, 61))))
+    mended = repair(patient, datetime.now(UTC), lambda *_: None)
+    assert (mended.doubled, mended.missing, mended.unexpected, mended.left) == (10, 0, 0, [])
+    assert (held(log.settings), sums(log.settings)) == (coordinates(log.rows), inserted)
+    kill(stack, *sinks)
+    stack.spawn("sink", sys.executable, "-c", REMEMBERS_FOUR, "sink")
+    log.publish(0, 10)
+    log.publish(1, 10)
+    arrived(log)
+    until(lambda: sums(log.settings) == equal_sums(90, PICO * (sum(range(1, 21)) + sum(range(1, 71)))))
+    stack.check("sink")
 
 
 def test_blocks_that_were_made_anew_of_an_old_log_halt(stack: Stack, log: PricedLog) -> None:
