@@ -60,4 +60,6 @@ def setup_logging(settings: Settings) -> None:
     root.setLevel(logging.INFO)
     for noisy in ("faust", "mode", "aiokafka", "aiohttp.access", "kafka", "urllib3", "clickhouse_connect"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # whatever its level: it tells the paths of requests, and a chat's address is a secret
+    logging.getLogger("urllib3.connectionpool").addFilter(lambda record: record.levelno >= logging.WARNING)
     logging.getLogger("mode.timers").setLevel(logging.ERROR)  # a timer that waits for a merge is no news

@@ -215,7 +215,7 @@ def test_a_partition_whose_token_clickhouse_has_forgotten_halts_and_repair_mends
     client = database(log.settings)
     for table in ("usage", "usage_15m", "members_15m"):
         client.command(f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 4")
-    patient, sinks = log.settings.model_copy(update={"session_timeout_seconds": 8.0}), ("sink", "sink-2")
+    patient, sinks = log.settings.model_copy(update={"session_timeout_seconds": 6.0}), ("sink", "sink-2")
     for name in sinks:  # a partition each; who has partition 0 dies, and is missed only when its session ends
         own = (f"SPEND_SINK_WEB_PORT={free_port()}", f"SPEND_SESSION_TIMEOUT_SECONDS={patient.session_timeout_seconds}")
         stack.spawn(name, "env", *own, sys.executable, "-c", REMEMBERS_FOUR, "sink")
