@@ -37,7 +37,7 @@ kafka-jars: setup ## Fetch Apache Kafka where Java and Maven can: contract and c
 test: setup browser kafka-jars ## All tests, two files at a time (JOBS=1: one)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-chaos: setup kafka-jars ## A storm of 200 kills and 80 other faults on three brokers, as root, an hour: KILLS=200 SEED=1
+chaos: setup kafka-jars ## A storm of 200 kills and faults of every other kind on three brokers, as root: KILLS=200 SEED=1
 	$(BIN)/python tests/chaos/storm.py $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 browser: ## Install chromium where it is missing (Debian, as root): tests and screenshots of the preview drive it

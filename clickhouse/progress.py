@@ -26,6 +26,7 @@ class Progress:
     block_offset: int = -1
     mark: int | None = None  # None: nothing yet, the log's first block may begin anywhere
     blocks: int = 0
+    tokens: int = 0  # of their inserts: one for each month that a block's rows touch
     rows: int = 0
     duplicates: int = 0
     dead_letters: Mapping[str, int] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Progress:
             block_offset=block_offset,
             mark=mark,
             blocks=self.blocks + 1,
+            tokens=self.tokens + block.months,
             rows=self.rows + header.rows,
             duplicates=self.duplicates + len(header.duplicates),
             dead_letters=dead,
@@ -54,9 +56,9 @@ class Progress:
 
 
 def read_progress(client: Client, block_log_id: str, log_id: str, partition: int) -> tuple[Progress, int | None]:
-    """The latest progress of a partition, and how many blocks the sinks have inserted, in all, since it was written.
+    """The latest progress of a partition, and how many tokens the inserts of all sinks have taken since it was written.
 
-    None when none was written: how many came since then is not known.
+    None when none was written: how many they took since then is not known.
 
     Raises:
         Unreachable: a replica answered that is behind the others.
@@ -66,8 +68,9 @@ def read_progress(client: Client, block_log_id: str, log_id: str, partition: int
         WITH (priced_log_id = {{block_log:String}} AND log_id = {{log:String}}
               AND source_partition = {{partition:Int32}}) AS own
         SELECT {lacking("progress")}, countIf(own), anyIf(block_offset, own), anyIf(mark, own), anyIf(blocks, own),
-               anyIf(rows, own), anyIf(duplicates, own), anyIf(dead_letters, own), anyIf(misrouted, own),
-               toUnixTimestamp64Micro(anyIf(event_time_max, own)), sum(blocks) - anyIf(all_blocks, own)
+               anyIf(tokens, own), anyIf(rows, own), anyIf(duplicates, own), anyIf(dead_letters, own),
+               anyIf(misrouted, own), toUnixTimestamp64Micro(anyIf(event_time_max, own)),
+               sum(tokens) - anyIf(all_tokens, own)
         FROM progress FINAL
         """,
         parameters={"block_log": block_log_id, "log": log_id, "partition": partition},
@@ -76,12 +79,13 @@ def read_progress(client: Client, block_log_id: str, log_id: str, partition: int
     start = Progress(block_log_id, log_id, partition)
     if not written:
         return start, None
-    offset, mark, blocks, rows, duplicates, dead, misrouted, event_time, since = columns
+    offset, mark, blocks, tokens, rows, duplicates, dead, misrouted, event_time, since = columns
     progress = replace(
         start,
         block_offset=offset,
         mark=mark if offset >= 0 else None,
         blocks=blocks,
+        tokens=tokens,
         rows=rows,
         duplicates=duplicates,
         dead_letters=dict(dead),
@@ -116,6 +120,7 @@ def write_progress(client: Client, progress: Progress, now: datetime) -> None:
         "block_offset": progress.block_offset,
         "mark": -1 if progress.mark is None else progress.mark,
         "blocks": progress.blocks,
+        "tokens": progress.tokens,
         "rows": progress.rows,
         "duplicates": progress.duplicates,
         "dead_letters": dict(progress.dead_letters),
@@ -127,13 +132,14 @@ def write_progress(client: Client, progress: Progress, now: datetime) -> None:
     values = {name: json.dumps(v) if isinstance(v, dict) else v for name, v in row.items()}
     client.command(
         f"""
-        INSERT INTO progress ({columns}, all_blocks)
+        INSERT INTO progress ({columns}, all_blocks, all_tokens)
         SELECT {{priced_log_id:String}}, {{log_id:String}}, {{source_partition:Int32}}, {{block_offset:Int64}},
-               {{mark:Int64}}, {{blocks:UInt64}}, {{rows:UInt64}}, {{duplicates:UInt64}},
+               {{mark:Int64}}, {{blocks:UInt64}}, {{tokens:UInt64}}, {{rows:UInt64}}, {{duplicates:UInt64}},
                CAST(JSONExtract({{dead_letters:String}}, 'Map(String, UInt64)'),
                     'Map(LowCardinality(String), UInt64)'),
                {{misrouted:UInt64}}, fromUnixTimestamp64Micro({{event_time_max:Int64}}, 'UTC'),
-               toDateTime64({{recorded_at:String}}, 3, 'UTC'), (SELECT sum(blocks) FROM progress FINAL)
+               toDateTime64({{recorded_at:String}}, 3, 'UTC'), sum(before.blocks), sum(before.tokens)
+        FROM progress AS before FINAL
         """,
         parameters=values,
     )

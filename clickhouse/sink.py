@@ -12,6 +12,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ from clickhouse.replicas import lacking
 from clickhouse.retry import fatal, first_line, insist
 from streams import blocks, metrics, topics
 from streams.blocks import Block, Header
+from streams.clock import uptime
 from streams.errors import Halt, Unreachable
 from streams.kafka import passes, reader, topic_ids, watermarks
 from streams.kafka_rights import SINK_GROUP
@@ -35,17 +37,20 @@ from streams.settings import Settings
 
 log = logging.getLogger("spendstream.sink")
 
-_WAITING_BYTES = 24 << 20  # of a partition's blocks, read ahead of its inserts; a paused one is fetched again at half
+_WAITING_BYTES = 96 << 20  # of all partitions' blocks, read ahead of their inserts: each has its share; one that is
+# paused is fetched again at half of it
 _JOIN_SECONDS = 10.0  # given to inserts under way when their partitions are revoked
-_NO_TABLES = (60, 81)  # ClickHouse's UNKNOWN_TABLE and UNKNOWN_DATABASE
+_NO_TABLES = (47, 60, 81)  # ClickHouse's UNKNOWN_IDENTIFIER (a column of a newer release), _TABLE and _DATABASE
 _PAUSED_SECONDS = 60.0  # a process that was stopped for longer lets a fresh one take over
 
 
 class PartitionSink:
     """Inserts one partition's blocks in order, in a thread of its own, from its assignment to its revocation."""
 
-    def __init__(self, settings: Settings, client: Client, progress: Progress, behind: int) -> None:
-        """`behind`: blocks up to this offset may have been inserted before."""
+    def __init__(
+        self, settings: Settings, client: Client, progress: Progress, behind: int, refuse_pause: Callable[[], None]
+    ) -> None:
+        """`behind`: blocks up to this offset may have been inserted before. `refuse_pause` raises after a pause."""
         self.partition = progress.partition
         self.paused = False
         self._waiting: queue.Queue[Message] = queue.Queue()
@@ -54,6 +59,7 @@ class PartitionSink:
         self._client = client
         self._progress = self._written = progress
         self._behind = behind
+        self._refuse_pause = refuse_pause
         self._columns: frozenset[str] = frozenset()  # of table usage, as far as they are known
         self._written_at = time.monotonic()
         self._revoked = threading.Event()
@@ -126,6 +132,7 @@ class PartitionSink:
                 metrics.INSERT_RETRIES.inc()
             started = time.perf_counter()
             self._refuse_unknown_columns(block, offset)
+            self._refuse_pause()  # ClickHouse may have forgotten the token of a block that others have inserted
             self._client.raw_insert("usage", insert_block=block.value, fmt="ArrowStream", settings=settings)
             if attempt or offset <= self._behind:
                 self._confirm(block)
@@ -204,11 +211,12 @@ class Sink:
                 "queued.min.messages": 16,
                 "fetch.queue.backoff.ms": 10,  # by default a full queue is looked at again after a second
                 "enable.partition.eof": False,
+                "topic.metadata.refresh.interval.ms": 10_000,  # a topic that was made anew is seen after this
                 "max.poll.interval.ms": 86_400_000,  # waiting for ClickHouse is no reason to leave the group
             },
         )
         self._stopping = threading.Event()
-        self._polled = time.monotonic()
+        self._polled = uptime()
         self.ready = False
 
     def progress(self) -> list[Progress]:
@@ -222,15 +230,12 @@ class Sink:
     def run(self) -> None:
         """Insert until `stop`; then finish what is under way."""
         self._consumer.subscribe([topics.PRICED], on_assign=self._assigned, on_revoke=self._gone, on_lost=self._gone)
-        self._polled = observed = time.monotonic()
+        self._polled, observed = uptime(), time.monotonic()
         try:
             while not self._stopping.is_set():
                 message = self._consumer.poll(0.1)
-                now = time.monotonic()
-                paused = now - self._polled
-                if paused > _PAUSED_SECONDS:
-                    raise Halt(f"the sink was paused for {paused:.0f} s: start it again, it goes on behind its rows")
-                self._polled = now
+                self._refuse_pause()
+                self._polled, now = uptime(), time.monotonic()
                 if message is not None:
                     self._hand_over(message)
                 self._resume()
@@ -244,6 +249,11 @@ class Sink:
             self._gone(self._consumer, [])
             self._consumer.close()
 
+    def _refuse_pause(self) -> None:
+        paused = uptime() - self._polled
+        if paused > _PAUSED_SECONDS:
+            raise Halt(f"the sink was paused for {paused:.0f} s: start it again, it goes on behind its rows")
+
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         began = time.monotonic()
         try:
@@ -255,7 +265,7 @@ class Sink:
                 client, progress, since = found
                 start, end = self._watermarks(tp.partition)
                 tp.offset = self._begin(progress, since, start, end)
-                self._parts[tp.partition] = PartitionSink(self._settings, client, progress, end - 1)
+                self._parts[tp.partition] = PartitionSink(self._settings, client, progress, end - 1, self._refuse_pause)
                 log.info("spend.priced partition %d: from block %d of %d", tp.partition, tp.offset, end)
             consumer.assign(partitions)
             self.ready = True
@@ -312,8 +322,8 @@ class Sink:
             begin = start
         if begin < end and since > TOKEN_WINDOW // 2:
             raise Halt(
-                f"{where}: {since} blocks were inserted since its progress was written, so tokens of blocks from "
-                f"{begin} on may be forgotten. Bring it up to date with `spendstream repair`"
+                f"{where}: inserts took {since} tokens since its progress was written, so those of blocks from {begin} "
+                "on may be forgotten. Bring it up to date with `spendstream repair`"
             )
         return begin
 
@@ -340,13 +350,13 @@ class Sink:
         if part is None:
             return
         part.hand_over(message)
-        if part.waiting_bytes >= _WAITING_BYTES:
+        if part.waiting_bytes >= _WAITING_BYTES // len(self._parts):
             self._consumer.pause([TopicPartition(topics.PRICED, part.partition)])
             part.paused = True
 
     def _resume(self) -> None:
         for part in self._parts.values():
-            if part.paused and part.waiting_bytes <= _WAITING_BYTES // 2:
+            if part.paused and part.waiting_bytes <= _WAITING_BYTES // len(self._parts) // 2:
                 self._consumer.resume([TopicPartition(topics.PRICED, part.partition)])
                 part.paused = False
 

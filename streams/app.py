@@ -81,6 +81,7 @@ def _app(name: str, settings: Settings, port: int, *stages: AppStage, fetch_byte
         broker_max_poll_interval=10 * 365 * 86_400,  # one that has no partition polls nothing, and must stay in reserve
         broker_max_poll_records=10_000,
         consumer_max_fetch_size=fetch_bytes,
+        consumer_metadata_max_age_ms=10_000,  # a topic that was made anew is seen after this, not after five minutes
         consumer_auto_offset_reset="none",
         topic_allow_declare=False,
         topic_disable_leader=True,

@@ -137,6 +137,15 @@ class Block:
         """The rows, schema `priced_arrow()`."""
         return read(self.value)
 
+    @property
+    def months(self) -> int:
+        """How many months (UTC) the rows' times touch: as many partitions of a table an insert of the block reaches."""
+        if not self.header.rows:
+            return 0
+        times = np.asarray(read(self.value, ["time"]).column("time").cast(pa.int64())).view("datetime64[us]")
+        months = times.astype("datetime64[M]")
+        return len(np.unique(months)) if months.min() != months.max() else 1
+
 
 def write(batch: pa.RecordBatch) -> bytes:
     """One record batch as an Arrow IPC stream with lz4 buffers."""

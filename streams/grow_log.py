@@ -9,6 +9,7 @@ old count. The new partition's first block, which has no rows, says which one an
 and running it again finishes the move. `spend.totals` and `spend.windows` stay as they are: members keep their windows.
 """
 
+import time
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -43,10 +44,7 @@ def grow(settings: Settings, partitions: int, tell: Callable[[str], None]) -> No
         raise SpendError(f"{USAGE} has {old} partitions: it can grow to a multiple of them, such as {2 * old}")
     if half not in (old, partitions):
         raise SpendError(f"{PRICED} has {half} partitions already: `spendstream topics grow {half}` finishes that move")
-    running = group_members(settings, PRICE_GROUP, WINDOWS_GROUP, SINK_GROUP)
-    if any(running.values()):
-        names = ", ".join(name for name, members in running.items() if members)
-        raise Halt(f"processes still run (consumer groups {names}): stop workers, windows workers and sinks, then grow")
+    _require_none_runs(settings, tell)
     marks = _marks(settings, old)
     _refuse_waiting(settings, marks, "let `spendstream worker` price them, stop it, then grow")
     _add_partitions(settings, PRICED, partitions, tell)
@@ -56,6 +54,19 @@ def grow(settings: Settings, partitions: int, tell: Callable[[str], None]) -> No
     _refuse_waiting(settings, marks, "stop the producers, have them priced, and grow again: nothing is lost")
     _add_partitions(settings, USAGE, partitions, tell)
     _refuse_waiting(settings, marks, "the log has grown, but later repeats of these may not be recognised")
+
+
+def _require_none_runs(settings: Settings, tell: Callable[[str], None]) -> None:
+    """A process that was killed is still a member until its session is over: whoever is one for longer lives."""
+    give_up, told = time.monotonic() + 1.5 * settings.session_timeout_seconds, False
+    while any((running := group_members(settings, PRICE_GROUP, WINDOWS_GROUP, SINK_GROUP)).values()):
+        names = f"(consumer groups {', '.join(name for name, members in running.items() if members)})"
+        if time.monotonic() > give_up:
+            raise Halt(f"processes still run {names}: stop workers, windows workers and sinks, then grow")
+        if not told:
+            tell(f"processes run, or were killed just now {names}: waiting for their sessions to end")
+            told = True
+        time.sleep(0.2)
 
 
 def _marks(settings: Settings, partitions: int) -> list[int]:

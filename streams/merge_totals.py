@@ -24,6 +24,7 @@ from faust.types import TP
 from streams import metrics, topics, totals
 from streams.budgets import topic_statuses
 from streams.budgets_feed import BudgetsFeed
+from streams.clock import uptime
 from streams.errors import Halt
 from streams.kafka import TAKING_OVER, reader, topic_ids, watermarks
 from streams.planned import PlannedFeed, is_planned
@@ -278,12 +279,14 @@ class MergeStage:
 
     def _publish(self, part: _Partition, at_once: bool = False) -> None:
         is_known = part.merging.watermark or part.book.base_until  # what time it is: before that, no period is
-        if is_known:
+        # the last state that is published counts: one that was replaced while it was paused must not have that word
+        may_tell = is_known and uptime() >= self._told.is_owner_from
+        if may_tell:
             part.statuses.publish_urgent(part.book, part.merging.watermark, self._send_status)
         if time.monotonic() - part.published_at < _PUBLISH_SECONDS and not at_once:
             return
         part.published_at = time.monotonic()
-        if is_known:
+        if may_tell:
             part.statuses.publish(part.book, part.merging.watermark, self._send_status)
         if part.changed:
             block = windows_block(part.ids[0], part.changed)

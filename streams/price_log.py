@@ -175,8 +175,8 @@ def _first_needed(consumer: Consumer, partition: int, start: int, end: int, sour
             low = middle
         else:
             high = middle - 1
-    while low > start and _header(consumer, partition, low - 1).last >= _header(consumer, partition, low).first:
-        low -= 1  # a paused worker's block repeats what stands before it
+    while low > start and _header(consumer, partition, low - 1).last >= source_offset:
+        low -= 1  # a paused worker's block stands behind those that it repeats, and behind later ones
     return low
 
 

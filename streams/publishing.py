@@ -32,6 +32,8 @@ class OrderedProducer:
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:
+                if error.code() == KafkaError._MSG_TIMED_OUT:
+                    self._fatal(Unreachable(f"Kafka took no message for {topic} in time: {error.str()}"))
                 self._fatal(Halt(f"Kafka did not take a message for {topic}: {error.str()}"))
             acknowledged.append(message.offset() or 0)
 

@@ -1,11 +1,11 @@
 """What spend.alerts holds, and telling on it what it does not hold yet."""
 
-import time
 from collections.abc import Iterable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from streams import alerts, metrics, topics
+from streams.clock import uptime
 from streams.publishing import OrderedProducer
 from streams.raise_alerts import Alarms, crossings
 from streams.settings import Settings
@@ -30,6 +30,7 @@ class ToldAlerts:
         self.budgets: dict[str, Told] = {}
         self._to = 0  # offset on spend.alerts
         self._heard_at = 0.0
+        self.is_owner_from = 0.0  # of `uptime`: after a pause, whoever was replaced has heard of it by then
 
     def hear(self) -> set[str]:
         """Read on; returns the ids that were new."""
@@ -44,14 +45,16 @@ class ToldAlerts:
                 incident = document["data"]["incident"]
                 self.budgets[incident] = told(document, self._zone, self.budgets.get(incident))
         self.ids |= found
-        self._heard_at = time.monotonic()
+        self._heard_at = uptime()
         return found
 
     def listen(self) -> set[str]:
         """After a pause, as of a suspended machine, another may be at work: the ids of what it told meanwhile."""
-        is_paused = time.monotonic() - self._heard_at > self._settings.session_timeout_seconds * 0.8
-        found = self.hear() if is_paused else set()
-        self._heard_at = time.monotonic()
+        found = set()
+        if uptime() - self._heard_at > self._settings.session_timeout_seconds * 0.8:
+            found = self.hear()
+            self.is_owner_from = uptime() + self._settings.session_timeout_seconds
+        self._heard_at = uptime()
         return found
 
     def tell(self, alarms: Alarms, found: Iterable[Alert]) -> None:

@@ -1,13 +1,14 @@
 """Which settings of a topic are wrong, and what each must be. Pure: the doctor tells it, `topics configure` mends it.
 
-Only what would lose or stop something is wrong, and a topic that is kept for another time than the settings say.
+Only what would lose or stop something is wrong, a topic that is kept for another time than the settings say, and one
+that is compacted so late that whoever reads it as he starts would take minutes.
 """
 
 from collections.abc import Mapping
 
 from streams.topics import acknowledging
 
-_AS_MADE = ("max.message.bytes", "message.timestamp.type", "retention.ms")
+_AS_MADE = ("max.message.bytes", "message.timestamp.type", "retention.ms", "segment.ms", "min.compaction.lag.ms")
 
 
 def due_settings(made: Mapping[str, str], said: Mapping[str, str], replicas: int) -> dict[str, str]:
@@ -25,6 +26,10 @@ def due_settings(made: Mapping[str, str], said: Mapping[str, str], replicas: int
     due = {name: value for name, value in wanted.items() if said.get(name, value) != value}
     if int(said.get("max.message.bytes", 0)) > int(made.get("max.message.bytes", 0)):
         due.pop("max.message.bytes", None)
+    if "segment.ms" in due and int(said["segment.ms"]) < int(due["segment.ms"]):
+        del due["segment.ms"]
+    if int(said.get("min.compaction.lag.ms", 0)) > int(made.get("min.compaction.lag.ms", 0)) > 0:
+        due.pop("min.compaction.lag.ms", None)
     policy = made.get("cleanup.policy", "delete")
     if {name.strip() for name in said.get("cleanup.policy", policy).split(",")} != {policy}:
         due["cleanup.policy"] = policy
@@ -41,6 +46,8 @@ _WHY = {
     "max.message.bytes": "a block that is larger would stop the worker",
     "message.timestamp.type": "records of a process whose clock is wrong would be refused, or forgotten too early",
     "min.insync.replicas": "acknowledged records could be lost with one broker, or none be taken without it",
+    "min.compaction.lag.ms": "who reads it while it is written to may miss what it replaces",
+    "segment.ms": "what is written to it is compacted later, and forgotten later; whoever starts reads all of it",
     "unclean.leader.election.enable": "acknowledged records could be lost",
     "retention.ms": "SPEND_..._RETENTION_DAYS say so, and spend.usage and spend.priced are kept equally long",
 }

@@ -30,10 +30,18 @@ FORGOTTEN = "spend.forgotten"
 _BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
 _BLOCK_BYTES = {"max.message.bytes": str(64 << 20)}
 _BLOCKS = {**_BLOCK_BYTES, **_BROKERS_TIME}
-_COMPACTED = {"cleanup.policy": "compact", **_BROKERS_TIME}
+# A segment that is still written to is never compacted, and by default one is for a week: whoever starts reads it all.
+# What is younger than the lag replaces nothing yet: who reads up to an end that he saw finds what stood then.
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.ms": "600000",
+    "min.compaction.lag.ms": "600000",
+    **_BROKERS_TIME,
+}
 SEGMENT_SECONDS = 10  # of spend.names: what was forgotten leaves the broker's files when its segment is closed
 _SOON = {
     "segment.ms": str(SEGMENT_SECONDS * 1000),
+    "min.compaction.lag.ms": "0",
     "max.compaction.lag.ms": "60000",
     "min.cleanable.dirty.ratio": "0.01",
     "delete.retention.ms": str(DAY_MS),

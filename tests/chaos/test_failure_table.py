@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +48,8 @@ from streams import apache_kafka, topics
 from streams.blocks import Header
 from streams.dead_letters import DeadLetter
 from streams.embedded import answers
-from streams.kafka import admin, reader, watermarks
+from streams.errors import SpendError
+from streams.kafka import admin, reader, topic_ids, watermarks
 from streams.settings import Settings
 from streams.supervisor import SERVERS, STEPS, Stack, on_free_ports
 
@@ -184,6 +186,31 @@ def ends(stack: Stack) -> dict[int, int]:
 def marks(stack: Stack) -> dict[int, int]:
     """The greatest source offset of each partition that is in a block."""
     return {p: max((h.last for h in headers(stack.settings, p)), default=-1) for p in range(stack.settings.partitions)}
+
+
+def watched_over(stack: Stack) -> bool:
+    """Start whoever has ended, as a service manager does, and do what docs/operations.md says of its last words."""
+    names = ("worker", "windows", "sink")
+    ended = [name for name in names if state(stack, name) == "Z"]
+    last_words = "\n".join(said(stack, name).splitlines()[-1] for name in ended)
+    for name in ended:
+        stack.kill(name)
+    if "make spend.priced anew" in last_words:
+        for name in set(names) - set(ended):
+            stack.kill(name)
+        client, anew = admin(stack.settings), [topics.PRICED, topics.TOTALS, topics.STATE]
+        for future in client.delete_topics(anew).values():
+            future.result(10)
+        until(lambda: not set(anew) & client.list_topics(timeout=10).topics.keys(), "the topics to be gone")
+        for name in ("topics", "worker"):
+            stack.start(name)
+        until(lambda: decided(stack), "everything to be priced again")
+        stack.run("repair")
+        ended = ["windows", "sink"]
+    for name in ended:
+        with suppress(SpendError):  # the next look sees to it
+            stack.start(name)
+    return True
 
 
 def decided(stack: Stack) -> bool:
@@ -337,7 +364,7 @@ class TestClickHouseAndTheRest:
         stack.kill("sink")
         traffic.publish(events=300)
         until(lambda: decided(stack), "the worker to decide everything")
-        others = Progress("another log's blocks", "another log", 0, block_offset=1, mark=1, blocks=TOKEN_WINDOW)
+        others = Progress("another log's blocks", "another log", 0, block_offset=1, mark=1, tokens=TOKEN_WINDOW)
         client = connect(stack.settings)
         client.database = "spend"
         write_progress(client, others, datetime.now(UTC))
@@ -422,6 +449,24 @@ class TestClickHouseAndTheRest:
             [(log, rows, cost)] = old
             assert report["logs_gone"] == {log: {"rows": rows, "duplicated": 0, "cost": str(cost)}}
             assert set(old) <= set(query("SELECT log_id, count(), sum(cost_total) FROM usage GROUP BY log_id"))
+
+    def test_row_13_processes_that_live_while_it_comes_back_empty(self, stack: Stack) -> None:
+        """Who notices ends, and is started again; a block of the old log that came to the new one halts its readers."""
+        Traffic(stack.settings, seed=101).publish(events=400)
+        stack.kill("broker")
+        shutil.rmtree(apache_kafka.folder(stack.settings, "broker"), ignore_errors=True)
+        for name in ("broker", "topics"):
+            stack.start(name)
+        traffic = Traffic(stack.settings, seed=102)
+        traffic.publish(events=800, again=50, poison=5)
+        log = topic_ids(stack.settings, topics.USAGE)[topics.USAGE]
+        with database(stack.settings) as query:
+            count = "SELECT count() FROM usage WHERE log_id = {log:String}"
+            arrived = lambda: watched_over(stack) and query(count, log=log) == [(traffic.sent,)]  # noqa: E731
+            until(arrived, "the new log's rows", seconds=150)
+        report = audit(stack, wait=60)
+        assert_exact(report, traffic)
+        assert {gone["duplicated"] for gone in report["logs_gone"].values()} == {0}
 
 
 class TestWorkersAndSinksThatDie:

@@ -261,6 +261,7 @@ def assert_exact(report: dict[str, Any], traffic: Traffic | None = None) -> None
     """Nothing lost, nothing doubled, sums equal to the last digit; and the counts of the traffic, when it is given."""
     assert report["ok"], report
     assert (report["lost"], report["duplicated"], report["unexpected"], report["pending"]) == (0, 0, 0, 0)
+    assert report["priced_under_another_version"] == 0  # every row's costs were recomputed
     assert report["cost"]["oracle"] == report["cost"]["raw"] != "0.000000000000"
     assert report["cost"]["rollup"] == report["cost"]["all_raw"]
     assert set(report["differences"].values()) <= {"0.000000000000", 0}

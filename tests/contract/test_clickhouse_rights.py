@@ -141,6 +141,7 @@ def test_a_deployed_user_has_a_password_from_the_environment_and_limits_of_its_o
     assert root.find(f"profiles/{user}") is not None
     if user != "spend_admin":
         assert int(root.findtext(f"quotas/{user}/interval/queries") or 0) >= 3000
+        assert root.findtext(f"quotas/{user}/interval/duration") == "60"
         assert int(root.findtext(f"profiles/{user}/max_memory_usage") or 0) >= LIMITS["max_memory_usage"]
 
 

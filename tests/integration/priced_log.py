@@ -80,19 +80,20 @@ class PricedLog:
         count: int,
         *,
         at: datetime = NOON,
+        apart: timedelta = timedelta(minutes=1),
         first: int | None = None,
         dropped: int = 0,
         log_id: str = "",
         said: bool = True,
     ) -> list[Row]:
-        """A block of `count` calls from a source offset on, the partition's next by default, a minute apart; the call
+        """A block of `count` calls from a source offset on, the partition's next by default; the call
         at offset n costs n + 1 picodollars. `dropped`: so many repeats follow them. `said`: whether ClickHouse shall
         have it."""
         start = self.next_offset.get(partition, 0) if first is None else first
         rows = [
             row(
                 offset,
-                at + timedelta(minutes=offset),
+                at + apart * offset,
                 PICO * (offset + 1),
                 id=f"{partition}-{offset}",
                 log_id=log_id or self.log_id,

@@ -77,7 +77,7 @@ def test_events_of_ten_minutes_worked_out_by_hand(conf: Settings, page: Page) ->
     ):
         points = page.ask(panel, span, points=60)  # a step of ten seconds
         assert sum(point[column] for point in points) * 10 == pytest.approx(total)
-    write_progress(page.client, Progress("priced", "usage", 0, 9, 699, 9, dead_letters={"undecodable": 5}), END)
+    write_progress(page.client, Progress("priced", "usage", 0, 9, 699, 9, 9, dead_letters={"undecodable": 5}), END)
     assert page.ask("pipeline_dead_letters", span) == [
         {"Reason": "undecodable", "In this range": 5 - 1, "Ever": 5},
         {"Reason": "contradiction", "In this range": 2, "Ever": 0},

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ from clickhouse import dangling_tokens, migrate
 from clickhouse.client import connect
 from clickhouse.insert_settings import COPY_SETTINGS, INSERT_SETTINGS
 from clickhouse.migrate import migrations, statements
-from clickhouse.progress import Progress, write_progress
+from clickhouse.progress import Progress, read_progress, write_progress
 from clickhouse.replicas import WRITE_SETTINGS
 from schemas.priced import priced_arrow
 from streams.cli.migrate import undone
@@ -39,6 +40,7 @@ _MADE = [
     {"organisation"},
     {"health"},
     {"planned"},
+    set(),
 ]
 TABLES_AFTER = [set[str]().union(*_MADE[: number + 1]) for number in range(len(_MADE))]
 
@@ -198,6 +200,21 @@ def test_blocks_that_the_sink_has_not_inserted_are_counted(client: Client, conf:
         client.database = conf.clickhouse_database
         write_progress(client, progress, NOW)
         assert undone(conf) == f"blocks of {PRICED} not in ClickHouse yet: 2. {FINISH}"
+
+
+def test_progress_of_an_earlier_release_counts_a_token_a_block(client: Client, conf: Settings) -> None:
+    migrate.up(client, conf, nothing_undone)
+    client.database = conf.clickhouse_database
+    written = "INSERT INTO progress (priced_log_id, log_id, source_partition, block_offset, mark, blocks, all_blocks)"
+    migrate.down(client, conf, nothing_undone)
+    client.command(f"{written} VALUES ('blocks', 'log', 0, 6, 69, 7, 5)")
+    migrate.up(client, conf, nothing_undone)
+    client.command(f"{written} VALUES ('blocks', 'log', 1, 3, 39, 4, 11)")  # by a sink that still runs
+    progress, since = read_progress(client, "blocks", "log", 0)
+    assert (progress.blocks, progress.tokens, since) == (7, 7, 6)
+    write_progress(client, replace(progress, block_offset=7, blocks=8, tokens=10), NOW)
+    assert read_progress(client, "blocks", "log", 0)[1] == 3  # counted before this row was there
+    assert read_progress(client, "blocks", "log", 1)[1] == 3
 
 
 def test_retention_follows_its_setting(client: Client, conf: Settings) -> None:

@@ -230,10 +230,10 @@ def test_rows_whose_blocks_are_still_to_come_are_not_passed_over(log: PricedLog)
 def test_after_tokens_were_forgotten_the_sink_starts_again(stack: Stack, log: PricedLog) -> None:
     client = database(log.settings)
     insert(client, log.settings, log.rows[:10], f"{log.block_log_id}:0:0")
-    covered = replace(Progress(log.block_log_id, log.log_id, 0), block_offset=0, mark=9, blocks=1, rows=10)
+    covered = replace(Progress(log.block_log_id, log.log_id, 0), block_offset=0, mark=9, blocks=1, tokens=1, rows=10)
     write_progress(client, covered, datetime.now(UTC))
     # then another log's sinks inserted half of what a table remembers
-    write_progress(client, Progress("other", "other", 0, 60_000, 60_000, blocks=60_000), datetime.now(UTC))
+    write_progress(client, Progress("other", "other", 0, 60_000, 60_000, tokens=60_000), datetime.now(UTC))
     with pytest.raises(SpendError, match=r"exit code 3[^$]*spendstream repair"):
         stack.start("sink")
     stack.kill("sink")

@@ -7,16 +7,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
 from confluent_kafka import TopicPartition
-from priced_log import PICO, PricedLog, coordinates, database, equal_sums, held, kill, renew, sums
+from priced_log import NOON, PICO, PricedLog, coordinates, database, equal_sums, held, kill, renew, sums
 from priced_rows import insert
 
+from clickhouse import migrate
 from clickhouse.progress import Progress, read_progress, write_progress
 from clickhouse.repair import repair
 from schemas.priced import priced_arrow
@@ -62,8 +63,8 @@ def test_a_block_is_inserted_as_it_is_and_progress_says_so(stack: Stack, log: Pr
     # offsets 0 to 4 and 8 to 12 of partition 0, 0 to 6 of partition 1
     cost = PICO * (sum(range(1, 6)) + sum(range(9, 14)) + sum(range(1, 8)))
     until(lambda: sums(log.settings) == equal_sums(17, cost))
-    covered(log, 0, Progress(log.block_log_id, log.log_id, 0, 1, 12, blocks=2, rows=10, duplicates=3))
-    covered(log, 1, Progress(log.block_log_id, log.log_id, 1, 0, 6, blocks=1, rows=7))
+    covered(log, 0, Progress(log.block_log_id, log.log_id, 0, 1, 12, blocks=2, tokens=2, rows=10, duplicates=3))
+    covered(log, 1, Progress(log.block_log_id, log.log_id, 1, 0, 6, blocks=1, tokens=1, rows=7))
     until(lambda: committed(log) == [2, 1])  # for whoever watches the group's lag, or adds sinks by it
 
 
@@ -74,7 +75,7 @@ def test_a_block_that_repeats_offsets_is_trimmed(stack: Stack, log: PricedLog) -
     stack.start("sink")
     arrived(log)
     until(lambda: sums(log.settings) == equal_sums(15, PICO * sum(range(1, 16))))
-    covered(log, 0, Progress(log.block_log_id, log.log_id, 0, 2, 14, blocks=3, rows=15))
+    covered(log, 0, Progress(log.block_log_id, log.log_id, 0, 2, 14, blocks=3, tokens=2, rows=15))
 
 
 def test_while_clickhouse_is_away_the_sink_waits_and_says_so(stack: Stack, log: PricedLog) -> None:
@@ -148,7 +149,7 @@ def test_a_killed_sink_repeats_what_its_progress_does_not_cover(stack: Stack, lo
     stack.start("sink")
     arrived(log)
     until(lambda: sums(log.settings) == equal_sums(20, PICO * sum(range(1, 21))))
-    covered(log, 0, Progress(log.block_log_id, log.log_id, 0, 1, 19, blocks=2, rows=20))
+    covered(log, 0, Progress(log.block_log_id, log.log_id, 0, 1, 19, blocks=2, tokens=2, rows=20))
 
 
 def test_a_hole_in_the_log_halts(stack: Stack, log: PricedLog) -> None:
@@ -181,14 +182,14 @@ def test_a_log_that_lost_its_end_halts(stack: Stack, log: PricedLog) -> None:
 def test_forgotten_tokens_halt_only_where_blocks_wait(stack: Stack, log: PricedLog) -> None:
     log.publish(0, 10, said=False)
     log.publish(0, 10, said=False)
-    covers_one = Progress(log.block_log_id, log.log_id, 0, 0, 9, blocks=1, rows=10)
+    covers_one = Progress(log.block_log_id, log.log_id, 0, 0, 9, blocks=1, tokens=1, rows=10)
     write_progress(database(log.settings), covers_one, datetime.now(UTC))
     # other sinks' inserts since then: more than half of what a table remembers
-    others = Progress("other", "other", 0, 50_001, 50_001, blocks=50_001)
+    others = Progress("other", "other", 0, 50_001, 50_001, blocks=20_000, tokens=50_001)
     write_progress(database(log.settings), others, datetime.now(UTC))
     ended = sink(stack)
     assert ended.returncode == 3
-    assert "blocks were inserted since its progress was written, so tokens of blocks from 1 on" in ended.stderr
+    assert "inserts took 50002 tokens since its progress was written, so those of blocks from 1 on" in ended.stderr
     assert "Bring it up to date with `spendstream repair`" in ended.stderr
     assert held(log.settings) == []
 
@@ -211,7 +212,14 @@ main()
 """
 
 
-def test_a_partition_whose_token_clickhouse_has_forgotten_halts_and_repair_mends(stack: Stack, log: PricedLog) -> None:
+@pytest.mark.parametrize(
+    ("others", "rows", "apart"),
+    [(6, 10, timedelta(minutes=1)), (2, 3, timedelta(days=31))],
+    ids=["six blocks", "two blocks over three months"],
+)
+def test_a_partition_whose_token_clickhouse_has_forgotten_halts_and_repair_mends(
+    stack: Stack, log: PricedLog, others: int, rows: int, apart: timedelta
+) -> None:
     client = database(log.settings)
     for table in ("usage", "usage_15m", "members_15m"):
         client.command(f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 4")
@@ -227,21 +235,22 @@ def test_a_partition_whose_token_clickhouse_has_forgotten_halts_and_repair_mends
     arrived(log)
     insert(*block)
     assert sums(log.settings) == equal_sums(10, PICO * sum(range(1, 11)))  # its token is known
-    for _ in range(6):
-        log.publish(1, 10)
+    for _ in range(others):  # six tokens, a month of a block each
+        log.publish(1, rows, at=NOON - timedelta(days=155), apart=apart)
     arrived(log)
-    inserted = equal_sums(70, PICO * (sum(range(1, 11)) + sum(range(1, 61))))
+    theirs = others * rows
+    inserted = equal_sums(10 + theirs, PICO * (sum(range(1, 11)) + sum(range(1, theirs + 1))))
     until(lambda: sums(log.settings) == inserted)
     assert stack.exit_code(alive) is None
     assert read_progress(client, log.block_log_id, log.log_id, 0)[0].block_offset == -1
 
     until(lambda: stack.exit_code(alive) == 3, seconds=40)  # partition 0 comes to it
-    assert "spend.priced partition 0: 6 blocks were inserted since its progress was written" in said(stack, alive)
+    assert "spend.priced partition 0: inserts took 6 tokens since its progress was written" in said(stack, alive)
     assert "Bring it up to date with `spendstream repair`" in said(stack, alive)
     assert (held(log.settings), sums(log.settings)) == (coordinates(log.rows), inserted)
 
     insert(*block)  # what it would have done; the token is known to none of the tables any more
-    assert sums(log.settings) == equal_sums(80, PICO * (2 * sum(range(1, 11)) + sum(range(1, 61))))
+    assert sums(log.settings) == equal_sums(20 + theirs, PICO * (2 * sum(range(1, 11)) + sum(range(1, theirs + 1))))
     mended = repair(patient, datetime.now(UTC), lambda *_: None)
     assert (mended.doubled, mended.missing, mended.unexpected, mended.left) == (10, 0, 0, [])
     assert (held(log.settings), sums(log.settings)) == (coordinates(log.rows), inserted)
@@ -250,8 +259,45 @@ def test_a_partition_whose_token_clickhouse_has_forgotten_halts_and_repair_mends
     log.publish(0, 10)
     log.publish(1, 10)
     arrived(log)
-    until(lambda: sums(log.settings) == equal_sums(90, PICO * (sum(range(1, 21)) + sum(range(1, 71)))))
+    until(
+        lambda: sums(log.settings) == equal_sums(30 + theirs, PICO * (sum(range(1, 21)) + sum(range(1, theirs + 11))))
+    )
     stack.check("sink")
+
+
+WAKES_UP_WITH_A_BLOCK_IN_HAND = """
+import os, signal, threading, time
+from clickhouse import sink
+from streams.cli import main
+
+sink._PAUSED_SECONDS = 1.0
+take, refuse, slept = sink.PartitionSink._take, sink.Sink._refuse_pause, threading.Event()
+
+def sleep_and_take(self, message):
+    slept.set()
+    os.kill(os.getpid(), signal.SIGSTOP)
+    take(self, message)
+
+def refuse_late(self):
+    if slept.is_set() and threading.current_thread() is threading.main_thread():
+        time.sleep(3)  # as if it came to its turn after the partition's thread
+    refuse(self)
+
+sink.PartitionSink._take, sink.Sink._refuse_pause = sleep_and_take, refuse_late
+main()
+"""
+
+
+def test_a_partition_that_wakes_up_with_a_block_in_hand_does_not_insert_it(stack: Stack, log: PricedLog) -> None:
+    stack.spawn("sink", sys.executable, "-c", WAKES_UP_WITH_A_BLOCK_IN_HAND, "sink")
+    until(lambda: "from block 0" in said(stack))
+    log.publish(0, 10, said=False)
+    until(lambda: Path(f"/proc/{stack.pid('sink')}/stat").read_text().rpartition(") ")[2][0] == "T")
+    time.sleep(2)
+    stack.resume("sink")
+    until(lambda: stack.exit_code("sink") == 3)
+    assert "the sink was paused for" in said(stack)
+    assert held(log.settings) == []
 
 
 def test_blocks_that_were_made_anew_of_an_old_log_halt(stack: Stack, log: PricedLog) -> None:
@@ -282,6 +328,13 @@ def test_a_database_without_tables_is_named_with_its_mend(stack: Stack, log: Pri
     ended = sink(stack)
     assert ended.returncode == 3
     assert "spendstream migrate up" in ended.stderr
+
+
+def test_a_database_of_an_earlier_release_is_named_with_its_mend(stack: Stack, log: PricedLog) -> None:
+    migrate.down(database(log.settings), log.settings, lambda: None)
+    ended = sink(stack)
+    assert ended.returncode == 3
+    assert "tokens" in ended.stderr and "spendstream migrate up" in ended.stderr
 
 
 def test_its_web_tells_how_it_is(stack: Stack, log: PricedLog) -> None:

@@ -1,5 +1,6 @@
 """Blocks say what they cover, survive the wire, and are trimmed to what is new."""
 
+from datetime import datetime
 from decimal import Decimal
 
 import numpy as np
@@ -53,6 +54,18 @@ def test_a_block_wholly_below_the_mark_leaves_nothing():
 def test_a_block_beyond_the_next_offset_is_a_hole():
     with pytest.raises(Hole, match="begins at source offset 7, but 5 is next"):
         blocks.trim(block(7, 9, [7]), 4)
+
+
+def test_a_block_knows_the_months_that_its_rows_touch():
+    def months(*times: datetime) -> int:
+        rows = pa.RecordBatch.from_arrays([pa.array(times, pa.timestamp("us"))], names=["time"])
+        return Block(Header("log", "blocks", 0, 0, 9, len(times), "v"), blocks.write(rows)).months
+
+    end_of_june = datetime(2026, 6, 30, 23, 59, 59, 999_999)
+    assert months() == 0
+    assert months(datetime(2026, 6, 1), end_of_june) == 1
+    assert months(end_of_june, datetime(2026, 7, 1)) == 2
+    assert months(datetime(2026, 7, 1), datetime(2025, 7, 1), datetime(1969, 12, 31), datetime(2026, 7, 9)) == 3
 
 
 def test_headers_survive_the_wire():

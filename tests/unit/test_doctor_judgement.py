@@ -5,7 +5,7 @@ import pytest
 from streams.doctor.database import judge_clock, judge_disk
 from streams.settings import Settings
 from streams.topic_settings import due_settings, why
-from streams.topics import BUDGETS, PRICED, TOPICS, TOTALS, USAGE, Topic, acknowledging
+from streams.topics import BUDGETS, NAMES, PRICED, STATE, TOPICS, TOTALS, USAGE, Topic, acknowledging
 
 DAY = 24 * 3600 * 1000
 BY_NAME = {topic.name: topic for topic in TOPICS}
@@ -43,6 +43,10 @@ def test_a_topic_as_it_is_made_is_right(topic: Topic, replicas: int) -> None:
         (USAGE, "unclean.leader.election.enable", "true", "false"),
         (PRICED, "retention.ms", str(34 * DAY), str(35 * DAY)),
         (USAGE, "retention.ms", "-1", str(35 * DAY)),
+        (STATE, "segment.ms", str(7 * DAY), "600000"),
+        (NAMES, "segment.ms", "600000", "10000"),
+        (STATE, "min.compaction.lag.ms", "0", "600000"),
+        (NAMES, "min.compaction.lag.ms", "600000", "0"),
     ],
 )
 def test_what_would_lose_or_stop_something_is_due(name: str, setting: str, value: str, due: str) -> None:
@@ -55,6 +59,11 @@ def test_what_would_lose_or_stop_something_is_due(name: str, setting: str, value
 def test_larger_records_than_blocks_need_are_no_fault() -> None:
     said = as_made(BY_NAME[PRICED]) | {"max.message.bytes": str(128 << 20)}
     assert due_settings(BY_NAME[PRICED].settled(Settings()), said, 3) == {}
+
+
+def test_segments_that_are_closed_sooner_are_no_fault() -> None:
+    said = as_made(BY_NAME[STATE]) | {"segment.ms": "60000", "min.compaction.lag.ms": "900000"}
+    assert due_settings(BY_NAME[STATE].settled(Settings()), said, 3) == {}
 
 
 def test_a_disk_needs_room_for_merges() -> None:

@@ -278,3 +278,25 @@ def test_a_takeover_is_not_led_astray_by_a_paused_workers_block() -> None:
     state = take_over(world)
     assert state.mark == 299
     assert state.index.newest == 299
+
+
+def test_a_takeover_knows_what_was_accepted_on_both_sides_of_a_paused_workers_block() -> None:
+    """The block before the repeat is behind it: what lies within the horizon begins further in front."""
+    world = World([*range(40), 15])  # the last is one of 25 before, which is the horizon
+    first = Worker(world)
+    first.decide(10)
+    first.publish()
+    paused = Worker(world)
+    paused.decide(10)
+    for _ in range(2):
+        first.decide(10)
+        first.publish()
+    paused.publish()
+    after = Worker(world)
+    for _ in range(2):
+        after.decide(5)
+        after.publish()
+    newest = Worker(world)
+    newest.decide(1)
+    assert newest.hands is not None
+    assert newest.hands.header.duplicates.tolist() == [40]
