@@ -191,7 +191,7 @@ def marks(stack: Stack) -> dict[int, int]:
 def watched_over(stack: Stack) -> bool:
     """Start whoever has ended, as a service manager does, and do what docs/operations.md says of its last words."""
     names = ("worker", "windows", "sink")
-    ended = [name for name in names if state(stack, name) == "Z"]
+    ended = [name for name in names if stack.exit_code(name) is not None]
     last_words = "\n".join(said(stack, name).splitlines()[-1] for name in ended)
     for name in ended:
         stack.kill(name)

@@ -1,6 +1,7 @@
 """The sink on the real engine and broker: each block inserted as it is, exactly once, whatever stops in between."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def log(stack: Stack, request: pytest.FixtureRequest) -> PricedLog:
     """An empty log, and an empty database of the test's own."""
     stack.log("sink").unlink(missing_ok=True)
-    return PricedLog(renew(stack, request.node.name[:60]))
+    return PricedLog(renew(stack, re.sub(r"\W+", "_", request.node.name)[-60:]))
 
 
 def test_a_block_is_inserted_as_it_is_and_progress_says_so(stack: Stack, log: PricedLog) -> None:
