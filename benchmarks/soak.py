@@ -1,8 +1,9 @@
 """`python -m benchmarks.soak`: an hour of live traffic, and whether anything grows that should not.
 
 The whole stack on Apache Kafka (`--broker embedded` for the other), budgets and detectors included, under a steady
-stream. Memory is looked at every few seconds; its slope over the second half says what an hour more would cost. At the
-end every event that was sent must be a row, and the rollups and windows must equal the rows.
+stream. Memory is looked at every few seconds; its slope over the second half says what an hour more would cost. A
+windows worker grows by the windows that it keeps, minutes for SPEND_MINUTE_HOURS: how many came about is printed, too.
+At the end every event that was sent must be a row, and the rollups and windows must equal the rows.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from benchmarks.figures import Figure, Section
 from benchmarks.fresh_stack import fresh_stack
 from benchmarks.machine import cpu_seconds, resident_memory
 from clickhouse.client import connect
+from streams.spend.window_sums import WIDTH
 from streams.supervisor import PROCESSES, Stack
 
 PARTS = ("worker", "windows", "sink", "clickhouse", "broker")
@@ -26,6 +28,8 @@ EVERY_SECONDS = 10.0
 DRAIN_SECONDS = 60.0
 HORIZON = 1_000_000  # offsets a partition: full after a quarter of an hour, until which the index grows, as it should
 FLAT_MB = 50.0  # an hour, of what the project's own processes may grow
+KEPT = "SELECT uniqExact(level, dimension, member, start) FROM windows"
+BYTES = 8 * (WIDTH + 3)  # of a window: its measures, version, key and column
 EQUAL = """
     SELECT 'rows' AS of, toInt64(count()) AS calls, sum(cost_total) AS usd FROM usage
     UNION ALL SELECT 'rollup', sum(calls), sum(cost_total) FROM usage_15m
@@ -51,10 +55,13 @@ def measure(stack: Stack, rate: int, seconds: float, tell: Console) -> Section:
     began = time.monotonic()
     used = {part: -cpu_seconds(stack.pid(part)) for part in PARTS}
     looks: list[Look] = []
+    kept: list[int] = []  # windows, at half and at the end
     while (elapsed := time.monotonic() - began) < seconds:
         stack.check()
         rows = int(client.query("SELECT count() FROM usage").result_rows[0][0])
         looks.append(Look(elapsed, {part: resident_memory(stack.pid(part)) for part in PARTS}, rows))
+        if not kept and elapsed > seconds / 2:
+            kept.append(int(client.query(KEPT).result_rows[0][0]))
         if len(looks) % 30 == 1:
             memory = ", ".join(f"{part} {looks[-1].memory[part]:.0f}" for part in PARTS)
             tell.print(f"{elapsed:5.0f} s  {rows:,} rows  MB: {memory}", highlight=False)
@@ -66,6 +73,7 @@ def measure(stack: Stack, rate: int, seconds: float, tell: Console) -> Section:
         if set(found.values()) == {(sent, found["rows"][1])} or time.monotonic() > give_up:
             break
         time.sleep(0.5)
+    kept.append(int(client.query(KEPT).result_rows[0][0]))
     for part in PARTS:
         used[part] += cpu_seconds(stack.pid(part))
     section = Section(
@@ -78,6 +86,8 @@ def measure(stack: Stack, rate: int, seconds: float, tell: Console) -> Section:
     for name, (calls, usd) in sorted(found.items()):
         same = (calls, usd) == (sent, found["rows"][1])
         section.figures.append(Figure(name, f"{calls:,} calls, {usd} USD", "", "as many, the same sum", same))
+    hourly = (kept[-1] - kept[0]) * BYTES / 1e6 / (seconds / 2 / 3600)
+    section.figures.append(Figure("windows at half and end", f"{kept[0]:,} {kept[-1]:,}", f"{hourly:.0f} MB an hour"))
     for part in PARTS:
         most = FLAT_MB if part in ("worker", "windows", "sink") else 0.0
         slope = growth([look.at for look in looks], [look.memory[part] for look in looks])

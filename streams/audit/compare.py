@@ -38,7 +38,7 @@ class Tally:
         expired: of these, absent because their time is older than raw rows are kept.
         duplicated: raw rows beyond the first of their coordinates.
         unexpected: coordinates with a raw row that the oracle does not accept.
-        differing: rows whose time, tokens, status or costs are not the oracle's.
+        differing: rows whose time, counts, names, status or costs are not the oracle's.
         repriced: rows that bear another version of the rates and another cost: their first decision stands.
         status: accepted events by `oracle.price.STATUS`.
         oracle, raw: sums of `COSTS`, picodollars.
@@ -116,7 +116,10 @@ def compare(expected: Expected, actual: Actual, partition: int, kept_since_us: i
         _note(tally, expected, (partition, row), "duplicated", "is in ClickHouse more than once")
     for row in np.flatnonzero(differing).tolist():
         columns = [
-            f"{COLUMNS[c]} is {_told(theirs[row, c])}, not {_told(ours[row, c])}" for c in np.flatnonzero(wrong[row])
+            "a name or count is another (customer, workload, model, cached tokens, ...)"
+            if COLUMNS[c] == "fields"
+            else f"{COLUMNS[c]} is {_told(theirs[row, c])}, not {_told(ours[row, c])}"
+            for c in np.flatnonzero(wrong[row])
         ]
         _note(tally, expected, (partition, int(place[row])), "differing", "; ".join(columns))
     for offset in found[~known].tolist():

@@ -12,7 +12,7 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.priced import COSTS
 from streams.audit.compare import Actual
-from streams.oracle.judge import NULL
+from streams.oracle.judge import ABSENT, BETWEEN, FIELDS, NULL
 from streams.oracle.price import STATUS
 
 _GROUP_ON_DISK = {"max_bytes_before_external_group_by": 1 << 30}
@@ -57,9 +57,12 @@ class Tables:
 
     def raw(self, log_id: str, partition: int, start: int, stop: int, version: str) -> Actual:
         """Raw rows of source offsets `start` up to, not including, `stop`; `version`: the oracle's rates."""
+        texts = ", ".join(f"ifNull(toString({name}), char({ord(ABSENT)}))" for name in ("model", *FIELDS))
+        text = f"arrayStringConcat([{texts}], char({ord(BETWEEN)}))"  # as the oracle puts it
         table = self._client.query_arrow(
             f"""
             SELECT source_offset, toUnixTimestamp64Micro(time) AS time_us, input_tokens, output_tokens,
+                   reinterpretAsInt64(substring(MD5({text}), 1, 8)) AS fields,
                    toString(pricing_status) AS status, price_version = {{version:String}} AS current,
                    {", ".join(COSTS)}
             FROM {self.database}.usage
@@ -72,7 +75,7 @@ class Tables:
         ).combine_chunks()
         columns = {name: _flat(table.column(name)) for name in table.column_names}
         status = pc.index_in(columns["status"], value_set=pa.array(list(STATUS)))
-        values = [columns["time_us"], columns["input_tokens"], columns["output_tokens"], status]
+        values = [columns["time_us"], columns["input_tokens"], columns["output_tokens"], columns["fields"], status]
         return Actual(
             offsets=_whole(columns["source_offset"]),
             values=np.column_stack([*map(_whole, values), *(_picos(columns[name]) for name in COSTS)]),

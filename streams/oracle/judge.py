@@ -1,17 +1,29 @@
 """The oracle's judgement of a partition: accepted with its cost, a repeat, or a dead letter with its reason."""
 
-from collections.abc import Container
+import hashlib
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from schemas.priced import COSTS
+from schemas.priced import COSTS, FEW_VALUES
 from streams.oracle.check import check
 from streams.oracle.decode import DeadLetter, Decoder
 from streams.oracle.price import CostOutOfBounds, OraclePrices
 
 NULL = -(2**63)  # stands for null in columns of whole numbers
-COLUMNS = ("time", "input_tokens", "output_tokens", "status", *COSTS)  # what is compared of each accepted event
+# What is compared of each accepted event; `fields` stands for all of `FIELDS` and the model.
+COLUMNS = ("time", "input_tokens", "output_tokens", "fields", "status", *COSTS)
+FIELDS: tuple[str, ...] = (
+    *FEW_VALUES,
+    *("user", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation_1h_input_tokens"),
+    *("reasoning_output_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens"),
+    *("image_output_tokens",),
+)
+"""Whom an event's spend belongs to, and what else it counts. A field that a later release adds does not belong here:
+rows of workers before it lack what newer producers sent."""
+ABSENT, BETWEEN = "\x1e", "\x1f"  # in the text that `fields` is the digest of
 _NO_COSTS = (NULL,) * len(COSTS)
 
 
@@ -52,8 +64,8 @@ class Expected:
 
     Attributes:
         offsets: int64 of shape (n,), ascending: the accepted events.
-        values: int64 of shape (n, len(COLUMNS)): times in microseconds since 1970, counts, `oracle_price.STATUS`, costs
-            in picodollars; `NULL` where there is none.
+        values: int64 of shape (n, len(COLUMNS)): times in microseconds since 1970, counts, digests of `FIELDS`,
+            `oracle.price.STATUS`, costs in picodollars; `NULL` where there is none.
         kinds: of each accepted event its provider and model.
         duplicates: offsets of dropped repeats.
         dead_letters: offsets by reason.
@@ -136,6 +148,7 @@ class Oracle:
                 event["time"],
                 NULL if inputs is None else inputs,
                 NULL if outputs is None else outputs,
+                _digest(event),
                 status,
                 *(_NO_COSTS if costs is None else costs),
             )
@@ -154,3 +167,10 @@ class Oracle:
         )
         self._begin()
         return expected
+
+
+def _digest(event: Mapping[str, Any]) -> int:
+    """Of the model and `FIELDS`: the first eight bytes of MD5 (a comparison, no protection), as a signed number."""
+    values = [event["response_model"] or event["request_model"], *map(event.__getitem__, FIELDS)]
+    text = BETWEEN.join([ABSENT if value is None else str(value) for value in values])
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "little", signed=True)

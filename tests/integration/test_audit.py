@@ -141,10 +141,10 @@ def test_each_kind_of_tampering_is_found_and_placed(stack: Stack, monkeypatch: p
     accepted = [
         offset
         for [offset] in connect(conf)
-        .query(f"SELECT source_offset FROM spend.usage WHERE {here} = 0 AND cost_total > 0 ORDER BY 1 LIMIT 3")
+        .query(f"SELECT source_offset FROM spend.usage WHERE {here} = 0 AND cost_total > 0 ORDER BY 1 LIMIT 5")
         .result_rows
     ]
-    lost, doubled, changed = accepted
+    lost, doubled, changed, anothers, counted = accepted
     tamper(conf, f"ALTER TABLE spend.usage DELETE WHERE {here} = 0 AND source_offset = {lost}")
     tamper(conf, f"INSERT INTO spend.usage SELECT * FROM spend.usage WHERE {here} = 0 AND source_offset = {doubled}")
     tamper(
@@ -152,18 +152,22 @@ def test_each_kind_of_tampering_is_found_and_placed(stack: Stack, monkeypatch: p
         "ALTER TABLE spend.usage UPDATE cost_output = cost_output + toDecimal128('0.000000000001', 12) "
         f"WHERE {here} = 0 AND source_offset = {changed}",
     )
+    for what, offset in (("customer = 'somebody else'", anothers), ("reasoning_output_tokens = 987654", counted)):
+        tamper(conf, f"ALTER TABLE spend.usage UPDATE {what} WHERE {here} = 0 AND source_offset = {offset}")
     tamper(conf, "ALTER TABLE spend.members_15m DELETE WHERE dimension = 'user'")
     report = audited(conf, wait_seconds=5.0)  # windows differ as well, and would be waited for
     found = report.to_json()
     assert not report.ok
-    assert (found["lost"], found["duplicated"], found["differing"]) == (1, 1, 1)
+    assert (found["lost"], found["duplicated"], found["differing"]) == (1, 1, 3)
     assert found["components"]["cost_output"]["raw"] != found["components"]["cost_output"]["oracle"]
     by_dimension, by_member = found["rollups"]
-    assert 1 <= by_dimension["differing"] <= 3
+    assert 1 <= by_dimension["differing"] <= 6  # who lost a row, and who got it
     assert by_member["differing"] > 3
     assert by_member["raw_calls"] > by_member["calls"]
     assert any(f"offset {lost} " in line and "is not in ClickHouse" in line for line in found["examples"])
     assert any(f"offset {doubled} " in line and "more than once" in line for line in found["examples"])
     assert any(f"offset {changed} " in line and "cost_output is" in line for line in found["examples"])
+    for offset in (anothers, counted):
+        assert any(f"offset {offset} " in line and "a name or count is another" in line for line in found["examples"])
     with pytest.raises(SpendError, match="ended with 1"):
         stack.run("audit", "--wait", "5")
