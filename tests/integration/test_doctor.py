@@ -155,17 +155,22 @@ WRITER = {"reader_user": "default", "reader_password": SecretStr("")}
 BROKEN = {
     "own rates with a slip": Broken(own_rates_with_a_slip, "rates", "discont_percent", "see the message"),
     "no broker": Broken(
-        with_settings(kafka_bootstrap_servers=NOBODY), "broker", "no Kafka broker.*SPEND_KAFKA_BOOTSTRAP_SERVERS", "."
+        with_settings(kafka_bootstrap_servers=NOBODY),
+        "broker",
+        "no Kafka broker.*SPEND_KAFKA_BOOTSTRAP_SERVERS",
+        "see the message",
     ),
-    "no ClickHouse": Broken(with_settings(clickhouse_url=f"http://{NOBODY}"), "database", "SPEND_CLICKHOUSE_URL", "."),
+    "no ClickHouse": Broken(
+        with_settings(clickhouse_url=f"http://{NOBODY}"), "database", "SPEND_CLICKHOUSE_URL", "see the message"
+    ),
     "wrong password": Broken(
         with_settings(clickhouse_password=SecretStr("not it")),
         "database",
         "refuses the user 'default': set SPEND_CLICKHOUSE_USER and SPEND_CLICKHOUSE_PASSWORD",
-        ".",
+        "see the message",
     ),
     "no schema registry": Broken(
-        with_settings(schema_registry_url=f"http://{NOBODY}"), "schema", "SPEND_SCHEMA_REGISTRY_URL", "."
+        with_settings(schema_registry_url=f"http://{NOBODY}"), "schema", "SPEND_SCHEMA_REGISTRY_URL", "see the message"
     ),
     "fewer copies than wanted": Broken(
         with_settings(replication=3),
@@ -228,7 +233,7 @@ BROKEN = {
         the_last_migration_is_undone, "migrations", "1 not applied", "^spendstream migrate up$", ("migrate", "up")
     ),
     "a database of a newer release": Broken(
-        the_database_is_of_a_newer_release, "migrations", "0099_tomorrow.*install the version", "."
+        the_database_is_of_a_newer_release, "migrations", "0099_tomorrow.*install the version", "see the message"
     ),
     "no worker": Broken(
         events_come_and_no_worker_runs, "worker", "3 events wait for a price, none run", "start one: spendstream worker"
