@@ -85,6 +85,10 @@ def texts_of_arrow(schema: pa.Schema) -> set[str]:
     return {field.name for field in schema if not any(is_plain(field.type) for is_plain in plain)}
 
 
+PLAIN = r"(Nullable\()?(SimpleAggregateFunction\(sum, )?(U?Int\d+|Bool|Decimal|DateTime(64)?)\b"
+"""The kinds of columns that hold no text."""
+
+
 def texts_of_tables() -> dict[str, set[str]]:
     """By table, its columns that can hold text."""
     conf = Settings()
@@ -97,10 +101,12 @@ def texts_of_tables() -> dict[str, set[str]]:
             columns = [
                 line.strip().split(" ", 1) for line in body.splitlines() if not line.strip().startswith("INDEX ")
             ]
-            plain = r"(Nullable\()?(SimpleAggregateFunction\(sum, )?(U?Int\d+|Bool|Decimal|DateTime(64)?)\b"
-            found[table[1]] = {name for name, kind in columns if not re.match(plain, kind)}
+            found[table[1]] = {name for name, kind in columns if not re.match(PLAIN, kind)}
         elif view := re.match(r"CREATE OR REPLACE VIEW spend\.(\w+)", text):
             found[view[1]] = set(re.findall(r" AS (\w+)", text.split("SELECT", 1)[1]))
+        elif change := re.match(r"ALTER TABLE spend\.(\w+)\s+ADD COLUMN", text):
+            added = [part.split("ADD COLUMN IF NOT EXISTS ", 1)[1].split(" ", 1) for part in text.split(",\n")]
+            found[change[1]] |= {name for name, kind in added if not re.match(PLAIN, kind)}
         else:
             assert re.match(r"CREATE (DATABASE|MATERIALIZED VIEW \S+ \S+ \S+ \S+ TO) ?", text), text
     return found
