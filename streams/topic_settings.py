@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from streams.topics import acknowledging
 
 _AS_MADE = ("max.message.bytes", "message.timestamp.type", "retention.ms", "segment.ms", "min.compaction.lag.ms")
+_AT_LEAST = ("max.message.bytes", "min.compaction.lag.ms")
+_AT_MOST = ("segment.ms",)
 
 
 def due_settings(made: Mapping[str, str], said: Mapping[str, str], replicas: int) -> dict[str, str]:
@@ -23,17 +25,17 @@ def due_settings(made: Mapping[str, str], said: Mapping[str, str], replicas: int
     wanted.setdefault("message.timestamp.type", "CreateTime")
     wanted["min.insync.replicas"] = str(acknowledging(replicas))
     wanted["unclean.leader.election.enable"] = "false"
-    due = {name: value for name, value in wanted.items() if said.get(name, value) != value}
-    if int(said.get("max.message.bytes", 0)) > int(made.get("max.message.bytes", 0)):
-        due.pop("max.message.bytes", None)
-    if "segment.ms" in due and int(said["segment.ms"]) < int(due["segment.ms"]):
-        del due["segment.ms"]
-    if int(said.get("min.compaction.lag.ms", 0)) > int(made.get("min.compaction.lag.ms", 0)) > 0:
-        due.pop("min.compaction.lag.ms", None)
+    due = {name: value for name, value in wanted.items() if name in said and not _is_fine(name, said[name], value)}
     policy = made.get("cleanup.policy", "delete")
     if {name.strip() for name in said.get("cleanup.policy", policy).split(",")} != {policy}:
         due["cleanup.policy"] = policy
     return due
+
+
+def _is_fine(name: str, said: str, wanted: str) -> bool:
+    if name in _AT_LEAST and wanted != "0":  # a topic that is made with 0 must not wait at all
+        return int(said) >= int(wanted)
+    return int(said) <= int(wanted) if name in _AT_MOST else said == wanted
 
 
 def why(setting: str) -> str:

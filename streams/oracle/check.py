@@ -11,7 +11,7 @@ LATEST_US = 4_102_444_800_000_000  # 2100-01-01
 BILLION = 10**9
 TRILLION = 10**12
 
-_TOKEN_COUNTS = (
+TOKEN_COUNTS = (
     "input_tokens",
     "output_tokens",
     "cache_read_input_tokens",
@@ -24,7 +24,7 @@ _TOKEN_COUNTS = (
     "image_output_tokens",
 )
 _MOST = {
-    **dict.fromkeys(_TOKEN_COUNTS, BILLION),
+    **dict.fromkeys(TOKEN_COUNTS, BILLION),
     "attempt": BILLION,
     "max_tokens": 2**63 - 1,
     "source_seq": 2**63 - 1,

@@ -8,19 +8,14 @@ from typing import Any
 import numpy as np
 
 from schemas.priced import COSTS, FEW_VALUES
-from streams.oracle.check import check
+from streams.oracle.check import TOKEN_COUNTS, check
 from streams.oracle.decode import DeadLetter, Decoder
 from streams.oracle.price import CostOutOfBounds, OraclePrices
 
 NULL = -(2**63)  # stands for null in columns of whole numbers
 # What is compared of each accepted event; `fields` stands for all of `FIELDS` and the model.
 COLUMNS = ("time", "input_tokens", "output_tokens", "fields", "status", *COSTS)
-FIELDS: tuple[str, ...] = (
-    *FEW_VALUES,
-    *("user", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation_1h_input_tokens"),
-    *("reasoning_output_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens"),
-    *("image_output_tokens",),
-)
+FIELDS: tuple[str, ...] = (*FEW_VALUES, "user", *(name for name in TOKEN_COUNTS if name not in COLUMNS))
 """Whom an event's spend belongs to, and what else it counts. A field that a later release adds does not belong here:
 rows of workers before it lack what newer producers sent."""
 ABSENT, BETWEEN = "\x1e", "\x1f"  # in the text that `fields` is the digest of

@@ -28,6 +28,7 @@ from streams.ports import free_port
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 from streams.topics import PRICED
+from tests.chaos.traffic import await_stop
 
 pytestmark = pytest.mark.stack
 
@@ -293,7 +294,7 @@ def test_a_partition_that_wakes_up_with_a_block_in_hand_does_not_insert_it(stack
     stack.spawn("sink", sys.executable, "-c", WAKES_UP_WITH_A_BLOCK_IN_HAND, "sink")
     until(lambda: "from block 0" in said(stack))
     log.publish(0, 10, said=False)
-    until(lambda: Path(f"/proc/{stack.pid('sink')}/stat").read_text().rpartition(") ")[2][0] == "T")
+    await_stop(stack, "sink")
     time.sleep(2)
     stack.resume("sink")
     until(lambda: stack.exit_code("sink") == 3)
