@@ -16,12 +16,13 @@ from benchmarks.traffic import Traffic, traffic
 from schemas.codec import WriterSchemas
 from streams import blocks
 from streams.spend.check import check
-from streams.spend.decide import PartitionState, PoisonGuard, Records, decide
+from streams.spend.decide import PartitionState, PoisonGuard, decide
 from streams.spend.decode import decode
 from streams.spend.dedupe import DedupIndex
 from streams.spend.fingerprint import fingerprints
 from streams.spend.price import COLUMNS, price
 from streams.spend.rates import default_table
+from streams.spend.records import Records
 
 Result = TypeVar("Result")
 
@@ -88,7 +89,7 @@ def _batches(made: Traffic) -> Iterator[Records]:
     now_us = time.time_ns() // 1000
     for start in range(0, BATCH * BATCHES, BATCH):
         stop = start + BATCH
-        yield Records(made.keys[start:stop], made.values[start:stop], np.arange(start, stop), np.full(BATCH, now_us))
+        yield Records.of(made.keys[start:stop], made.values[start:stop], np.arange(start, stop), np.full(BATCH, now_us))
 
 
 def _dedupe(index: DedupIndex, events: pa.RecordBatch, offsets: np.ndarray) -> np.ndarray:

@@ -20,10 +20,11 @@ from benchmarks.traffic import traffic
 from schemas.codec import WriterSchemas
 from streams import blocks, totals
 from streams.settings import Settings
-from streams.spend.decide import PartitionState, PoisonGuard, Records, decide
+from streams.spend.decide import PartitionState, PoisonGuard, decide
 from streams.spend.dedupe import DedupIndex
 from streams.spend.merging import Merging, Message, Source
 from streams.spend.rates import default_table
+from streams.spend.records import Records
 from streams.spend.totals import deltas, split
 from streams.windows_block import windows_block
 from streams.windows_start import new_merging
@@ -104,7 +105,7 @@ def _priced(clock: _Clock) -> Iterator[PricedBlock]:
     for start in range(0, BATCH * BATCHES, BATCH):
         stop = start + BATCH
         offsets, now_us = np.arange(start, stop), np.full(BATCH, time.time_ns() // 1000)
-        records = Records(made.keys[start:stop], made.values[start:stop], offsets, now_us)
+        records = Records.of(made.keys[start:stop], made.values[start:stop], offsets, now_us)
         decision = clock.time("decide", decide, records, state, writers, table)
         state.mark = stop - 1
         value = clock.time("encode", blocks.write, decision.block.batch)

@@ -54,6 +54,16 @@ def prefix_size(value: bytes) -> int:
     return 0
 
 
+def varint(number: int) -> bytes:
+    """A whole number of zero or more as Avro, and Kafka's record batches, write a long."""
+    number, out = number << 1, bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
 @lru_cache
 def current_prefix() -> bytes:
     """Single-object prefix of the current UsageEvent: what is written when no registry is configured."""

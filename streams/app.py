@@ -20,6 +20,7 @@ from streams.transport import Batch, BatchConsumer, BatchSchema, BatchTransport,
 
 log = logging.getLogger("spendstream.worker")
 
+FETCH_BYTES = 3 << 20  # of a partition at once, as they are compressed
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h
 
 
@@ -64,7 +65,7 @@ def _add_timer(app: faust.App, stage: LookingStage, seconds: float) -> None:
             stage.fatal(exc)
 
 
-def _app(name: str, settings: Settings, port: int, *stages: AppStage, fetch_bytes: int = 3 << 20) -> faust.App:
+def _app(name: str, settings: Settings, port: int, *stages: AppStage, fetch_bytes: int = FETCH_BYTES) -> faust.App:
     """An app with an agent for each stage, fed by the batch transport."""
     servers = settings.kafka_bootstrap_servers.split(",")
     session = settings.session_timeout_seconds

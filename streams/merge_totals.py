@@ -84,6 +84,7 @@ class MergeStage:
     block_seconds = 0.05
     block_events = 256  # messages
     batch_bytes = 4 << 20  # compressed: in memory some 20 times as much, and again while they are merged
+    as_columns = False
 
     def __init__(
         self, settings: Settings, budgets: BudgetsFeed, planned: PlannedFeed, totals_stage: TotalsStage

@@ -8,18 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from streams.spend.records import binary_bounds, binary_data
+
 _M = np.uint32(0x5BD1E995)
 _SEED = np.uint32(0x9747B28C)
 _TAIL_MASKS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], dtype=np.uint32)
 
 
-def partitions_of(keys: Sequence[bytes], partitions: int) -> np.ndarray:
-    """The partition of each key, int64 of shape (n,), among `partitions`."""
-    column = pa.array(keys, pa.large_binary())
-    _, offset_buffer, data_buffer = column.buffers()
-    bounds = np.frombuffer(offset_buffer, dtype="<i8", count=len(keys) + 1)
+def partitions_of(keys: pa.BinaryArray | Sequence[bytes], partitions: int) -> np.ndarray:
+    """The partition of each key, int64 of shape (n,), among `partitions`; no key is null."""
+    column = keys if isinstance(keys, pa.Array) else pa.array(keys, pa.binary())
+    bounds = binary_bounds(column).astype(np.int64)
     data = np.zeros(int(bounds[-1]) + 8, dtype=np.uint8)  # 8 more: the last key's word may be read beyond its end
-    data[: int(bounds[-1])] = np.frombuffer(data_buffer or b"", dtype=np.uint8, count=int(bounds[-1]))
+    data[: int(bounds[-1])] = binary_data(column)[: int(bounds[-1])]
     words = np.ndarray((len(data) - 3,), dtype="<u4", buffer=data, strides=(1,))  # the 4 bytes from every position
     starts, lengths = bounds[:-1], np.diff(bounds)
     hashed = _SEED ^ lengths.astype(np.uint32)
@@ -37,7 +38,6 @@ def partitions_of(keys: Sequence[bytes], partitions: int) -> np.ndarray:
     return (hashed & np.uint32(0x7FFFFFFF)).astype(np.int64) % partitions
 
 
-def misrouted(keys: Sequence[bytes | None], partition: int, partitions: int) -> int:
+def misrouted(keys: pa.BinaryArray, partition: int, partitions: int) -> int:
     """How many of a partition's keys belong elsewhere, or are missing: repeats of them may go unrecognised."""
-    present = [key for key in keys if key is not None]
-    return len(keys) - int((partitions_of(present, partitions) == partition).sum())
+    return len(keys) - int((partitions_of(keys.drop_null(), partitions) == partition).sum())

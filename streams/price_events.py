@@ -9,10 +9,8 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from operator import attrgetter
 from typing import NoReturn
 
-import numpy as np
 from faust.types import TP
 
 from schemas.codec import WriterSchemas
@@ -24,7 +22,8 @@ from streams.price_log import LogIds, take_over
 from streams.publishing import OrderedProducer, end_process
 from streams.rates_feed import RatesFeed
 from streams.settings import Settings
-from streams.spend.decide import Decision, PartitionState, Records, decide
+from streams.spend.decide import Decision, PartitionState, decide
+from streams.spend.records import Records
 from streams.transport import BATCH_BYTES, Batch
 
 log = logging.getLogger("spendstream.price")
@@ -36,6 +35,7 @@ class PriceStage:
     topic = topics.USAGE
     agent = "price_events"
     batch_bytes = BATCH_BYTES
+    as_columns = True
 
     def __init__(self, settings: Settings, writers: WriterSchemas, rates: RatesFeed, accept_gap: bool = False) -> None:
         self.block_seconds = settings.block_seconds
@@ -95,7 +95,7 @@ class PriceStage:
                 return
             partition = batch.tp.partition
             state = self._states[partition]
-            records = _beyond(batch, state.mark)
+            records = batch.columns.beyond(state.mark)  # after a takeover in between, some may be decided
             if not len(records):
                 return
             loop = asyncio.get_running_loop()
@@ -131,8 +131,8 @@ class PriceStage:
         """Dead letters first: once the block is there, nobody looks at their offsets again."""
         for dead in decision.dead_letters:
             letter = DeadLetter(
-                key=records.keys[dead.position],
-                value=records.values[dead.position],
+                key=records.keys[dead.position].as_py(),
+                value=records.values[dead.position].as_py(),
                 reason=dead.reason,
                 detail=dead.detail,
                 topic=topics.USAGE,
@@ -155,17 +155,6 @@ class PriceStage:
     def fatal(self, exc: BaseException) -> NoReturn:
         """End the process at once: what is not acknowledged is decided again by whoever goes on."""
         end_process(log, "the price agent", exc)
-
-
-def _beyond(batch: Batch, mark: int) -> Records:
-    """The records of a batch beyond the mark (after a takeover in between, some may be decided)."""
-    kept = batch.records if batch.records[0].offset > mark else [r for r in batch.records if r.offset > mark]
-    return Records(
-        keys=list(map(attrgetter("key"), kept)),
-        values=list(map(attrgetter("value"), kept)),
-        offsets=np.fromiter(map(attrgetter("offset"), kept), np.int64, len(kept)),
-        times_us=np.fromiter(map(attrgetter("timestamp"), kept), np.int64, len(kept)) * 1000,
-    )
 
 
 def _count(decision: Decision, partition: int, state: PartitionState) -> None:

@@ -71,6 +71,7 @@ class TotalsStage:
     block_seconds = 0.02
     block_events = 64  # blocks
     batch_bytes = 16 << 20
+    as_columns = False
 
     def __init__(self, settings: Settings) -> None:
         self.stall_seconds = settings.stall_seconds

@@ -3,8 +3,9 @@
 Stock Faust spends two tasks and an event-loop turn on every message. This transport subclasses the aiokafka driver's
 `Transport` and `Consumer` and overrides the loop that drains the fetcher: records of a partition are gathered until
 they are `block_events` many or the oldest has waited `block_seconds`, then handed to the agent as ONE event whose value
-is a `Batch`. One batch of a partition is in flight at a time; while it is, at most one more is gathered and then the
-partition is no longer fetched (back-pressure).
+is a `Batch`, of records or, where the stage wants it, of columns (`streams.record_batches`). One batch of a partition
+is in flight at a time; while it is, at most one more is gathered and then the partition is no longer fetched
+(back-pressure).
 
 A transport feeds the stages of its app, one a topic. Where to begin is asked of the stages after every rebalance, never
 of the broker: `Stage.positions` is explicit, and a position that is gone ends the process. Offsets are committed for
@@ -18,6 +19,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -26,6 +28,7 @@ from typing import Any, NoReturn, Protocol
 import aiokafka
 import faust
 from aiokafka import TopicPartition
+from aiokafka.consumer import fetcher as aiokafka_fetcher
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import KafkaError
 from faust.exceptions import ConsumerNotStarted
@@ -35,6 +38,8 @@ from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 
 from streams.errors import Halt, Unreachable
+from streams.record_batches import Chunk, Fetched
+from streams.spend.records import Records
 
 log = logging.getLogger("spendstream.transport")
 
@@ -65,10 +70,11 @@ RELIED_ON: Mapping[type, tuple[str, ...]] = {
     driver.AIOKafkaConsumerThread: (
         *("_create_worker_consumer", "_fetch_records", "_seek_wait", "_commit", "_ensure_consumer"),
     ),
-    FetchResult: ("has_more",),
-    PartitionRecords: ("_consumer_record",),
+    PartitionRecords: ("_consumer_record", "_unpack_records"),
     aiokafka.AIOKafkaConsumer: ("commit", "highwater", "last_stable_offset"),
 }
+
+aiokafka_fetcher.MemoryRecords = Fetched
 
 
 class Record(Protocol):
@@ -76,18 +82,25 @@ class Record(Protocol):
 
     offset: int
     timestamp: int  # milliseconds since 1970
-    timestamp_type: int
     key: bytes | None
     value: bytes | None
 
 
+_NO_COLUMNS = Records.of([], [], [], [])
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records of one partition in offset order, never empty. `epoch` counts assignments: an older batch is stale."""
+    """Records of one partition in offset order, at least one. `epoch` counts assignments: an older batch is stale.
+
+    Either `records` or, for a stage that wants columns, `columns`; the other is empty.
+    """
 
     tp: TP
-    records: list[Record]
+    last: int  # offset of its last record
     epoch: int
+    records: list[Record] = field(default_factory=list)
+    columns: Records = _NO_COLUMNS
 
 
 class Stage(Protocol):
@@ -98,6 +111,7 @@ class Stage(Protocol):
     block_events: int
     batch_bytes: int  # a batch is due at this size of its values
     stall_seconds: float
+    as_columns: bool
 
     async def positions(self, tps: set[TP], epoch: int) -> Mapping[TP, int]:
         """Where to begin, for every partition now assigned. No batch of an earlier epoch may be applied after."""
@@ -108,19 +122,110 @@ class Stage(Protocol):
         ...
 
 
+class _Gathered(Protocol):
+    """What is gathered of a partition and not yet handed over, in offset order."""
+
+    @property
+    def count(self) -> int:
+        """Records."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of their values."""
+        ...
+
+    def add(self, fetched: list[Any], first: int) -> int:
+        """Take what aiokafka gave, without what lies before the offset `first`; returns the next offset."""
+        ...
+
+    def take(self, count: int, tp: TP, epoch: int) -> Batch:
+        """Give away the first so many."""
+        ...
+
+
+class _GatheredRecords:
+    """Record by record: blocks, of which each is large and has headers."""
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self.bytes = 0
+
+    @property
+    def count(self) -> int:
+        return len(self._records)
+
+    def add(self, fetched: list[Record], first: int) -> int:
+        new = fetched if fetched[0].offset >= first else [record for record in fetched if record.offset >= first]
+        self._records += new
+        self.bytes += _bytes(new)
+        return new[-1].offset + 1 if new else first
+
+    def take(self, count: int, tp: TP, epoch: int) -> Batch:
+        taken, self._records = self._records[:count], self._records[count:]
+        self.bytes -= _bytes(taken)
+        return Batch(tp, taken[-1].offset, epoch, records=taken)
+
+
+class _GatheredColumns:
+    """By the columns of Kafka's batches: events, of which each is small."""
+
+    def __init__(self) -> None:
+        self._parts: list[Records] = []
+        self.count = self.bytes = 0
+
+    def add(self, fetched: list[Chunk], first: int) -> int:
+        new = [part for chunk in fetched if len(part := chunk.records.beyond(first - 1))]
+        self._parts += new
+        self.count += sum(map(len, new))
+        self.bytes += sum(part.nbytes for part in new)
+        return int(new[-1].offsets[-1]) + 1 if new else first
+
+    def take(self, count: int, tp: TP, epoch: int) -> Batch:
+        taken: list[Records] = []
+        while self._parts and count:
+            part = self._parts.pop(0)
+            if len(part) > count:
+                part, left = part[:count], part[count:]
+                self._parts.insert(0, left)
+            taken.append(part)
+            count -= len(part)
+            self.count -= len(part)
+            self.bytes -= part.nbytes
+        return Batch(tp, int(taken[-1].offsets[-1]), epoch, columns=Records.joined(taken))
+
+
 @dataclass(slots=True)
 class _Partition:
-    """What is gathered of a partition and not yet handed over."""
+    """What is gathered of a partition, and how far the stage is."""
 
     stage: Stage
     next_offset: int
-    records: list[Record] = field(default_factory=list)
-    bytes: int = 0
+    gathered: _Gathered = field(init=False)
     gathered_since: float = 0.0
     in_flight: bool = False
     bytes_in_flight: int = 0
     done_to: int = -1  # greatest offset that the agent is done with
     progress_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.gathered = _GatheredColumns() if self.stage.as_columns else _GatheredRecords()
+
+
+class _Answers(OrderedDict[TopicPartition, Any]):
+    """What brokers answered and nobody took yet, in the place of aiokafka's own: says how each answer is to be read."""
+
+    def __init__(self, stages: Mapping[str, Stage], answers: Mapping[TopicPartition, Any]) -> None:
+        super().__init__()
+        self._stages = stages
+        self.update(answers)
+
+    def __setitem__(self, tp: TopicPartition, answer: Any) -> None:
+        if isinstance(answer, FetchResult):
+            found = answer._partition_records
+            found._consumer_record = _as_parsed
+            found._records.as_columns = tp.topic in self._stages and self._stages[tp.topic].as_columns
+        super().__setitem__(tp, answer)
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):
@@ -142,7 +247,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         self._sought = assignment
 
     async def _fetch_records(self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **more: Any) -> Any:
-        """Records as they were parsed: wrapping each in a `ConsumerRecord` takes longer than all the parsing.
+        """Records as they were parsed, or columns: a `ConsumerRecord` for each takes longer than all the parsing.
 
         None of an assignment that was not sought: the group may have moved on before Faust has heard of it.
         """
@@ -150,9 +255,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         if assignment is None or assignment is not self._sought:
             await asyncio.sleep(0.02)
             return {}
-        for result in consumer._fetcher._records.values():
-            if isinstance(result, FetchResult) and result.has_more():
-                result._partition_records._consumer_record = _as_parsed
+        if not isinstance(consumer._fetcher._records, _Answers):
+            consumer._fetcher._records = _Answers(self.consumer.stages, consumer._fetcher._records)  # type: ignore[attr-defined]
         fetched = await super()._fetch_records(consumer, *args, **more)
         return fetched if _assignment(consumer) is assignment else {}
 
@@ -296,15 +400,11 @@ class BatchConsumer(driver.Consumer):
         if epoch != self._epoch:
             return
         for key, records in (fetched or {}).items():
-            tp = TP(key.topic, key.partition)
-            state = self._partitions[tp]
-            new = _from(state.next_offset, records)
-            if new:
-                if not state.records:
+            state = self._partitions[TP(key.topic, key.partition)]
+            if records:
+                if not state.gathered.count:
                     state.gathered_since = time.monotonic()
-                state.records += new
-                state.bytes += _bytes(new)
-                state.next_offset = new[-1].offset + 1
+                state.next_offset = state.gathered.add(records, state.next_offset)
 
     def _room(self) -> set[TP]:
         """Partitions to fetch: whose batch is not full; of a stage that holds much already, only the fullest."""
@@ -316,56 +416,55 @@ class BatchConsumer(driver.Consumer):
                 tp for tp in open_ if self._partitions[tp].stage is stage and not self._is_full(self._partitions[tp])
             }
             if mine and held < HELD_BYTES:
-                fullest = max(mine, key=lambda tp: self._partitions[tp].bytes)
+                fullest = max(mine, key=lambda tp: self._partitions[tp].gathered.bytes)
                 room |= mine if held < HELD_BYTES // 2 else {fullest}
         return room
 
     def _held(self, stage: Stage) -> int:
-        return sum(s.bytes + s.bytes_in_flight for s in self._partitions.values() if s.stage is stage)
+        return sum(s.gathered.bytes + s.bytes_in_flight for s in self._partitions.values() if s.stage is stage)
 
     def _is_full(self, state: _Partition) -> bool:
-        return len(state.records) >= state.stage.block_events or state.bytes >= state.stage.batch_bytes
+        return state.gathered.count >= state.stage.block_events or state.gathered.bytes >= state.stage.batch_bytes
 
     def _has_waited(self, state: _Partition, now: float) -> bool:
         """Whether a batch that is not full is due. Behind much that is in flight it would only wait: let it grow."""
         in_flight = sum(other.bytes_in_flight for other in self._partitions.values() if other.stage is state.stage)
         waited = now - state.gathered_since >= state.stage.block_seconds
-        return bool(state.records) and waited and in_flight < BATCH_BYTES // 4
+        return state.gathered.count > 0 and waited and in_flight < BATCH_BYTES // 4
 
     def _patience(self) -> float:
         """Seconds that a fetch may wait for records before a batch is due."""
         now = time.monotonic()
-        waiting = [s.gathered_since + s.stage.block_seconds - now for s in self._partitions.values() if s.records]
+        some = (state for state in self._partitions.values() if state.gathered.count)
+        waiting = [state.gathered_since + state.stage.block_seconds - now for state in some]
         return min(max(min(waiting, default=0.2), 0.01), 0.2)
 
     async def _hand_over(self) -> None:
         now, epoch = time.monotonic(), self._epoch
         for tp, state in list(self._partitions.items()):
             if not state.in_flight and (self._is_full(state) or self._has_waited(state, now)):
-                count = state.stage.block_events
-                records, state.records = state.records[:count], state.records[count:]
-                left = _bytes(state.records)
-                state.bytes, state.bytes_in_flight = left, state.bytes - left
+                before = state.gathered.bytes
+                batch = state.gathered.take(state.stage.block_events, tp, epoch)
+                state.bytes_in_flight = before - state.gathered.bytes
                 state.in_flight = True
-                message = self._batch_message(tp, records, epoch)
+                message = self._batch_message(batch)
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
         await asyncio.sleep(0)
 
-    def _batch_message(self, tp: TP, records: list[Record], epoch: int) -> ConsumerMessage:
-        last = records[-1]
+    def _batch_message(self, batch: Batch) -> ConsumerMessage:
         return ConsumerMessage(
-            tp.topic,
-            tp.partition,
-            last.offset,
-            last.timestamp / 1000,
-            last.timestamp_type,
+            batch.tp.topic,
+            batch.tp.partition,
+            batch.last,
+            time.time(),
+            0,
             [],
             None,
-            Batch(tp, records, epoch),  # type: ignore[arg-type]
+            batch,  # type: ignore[arg-type]
             None,
             0,
             0,
-            tp,
+            batch.tp,
             generation_id=self.app.consumer_generation_id,  # a stream drops messages of another generation
         )
 
@@ -373,12 +472,12 @@ class BatchConsumer(driver.Consumer):
         """The agent is done with a batch: let the partition's next one come, and commit for lag monitors."""
         if batch.epoch != self._epoch:
             return
-        state, last = self._partitions[batch.tp], batch.records[-1].offset
+        state = self._partitions[batch.tp]
         state.in_flight, state.bytes_in_flight = False, 0
-        state.done_to = last
+        state.done_to = batch.last
         state.progress_at = time.monotonic()
         self._released.set()
-        await self._commit({batch.tp: last + 1})
+        await self._commit({batch.tp: batch.last + 1})
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Faust's own bookkeeping counts messages one by one; it is emptied and nothing of it is committed."""
@@ -394,7 +493,7 @@ class BatchConsumer(driver.Consumer):
             if found is not None:
                 end, fetched = found
                 # With nothing in hand, what was passed over is not behind: transactions end with a marker, no record.
-                at = state.done_to + 1 if state.in_flight or state.records else max(fetched, state.done_to + 1)
+                at = state.done_to + 1 if state.in_flight or state.gathered.count else max(fetched, state.done_to + 1)
                 behind[tp] = max(0, end - at)
         return behind
 
@@ -437,11 +536,6 @@ def _assignment(consumer: aiokafka.AIOKafkaConsumer) -> Any:
 
 def _as_parsed(tp: TP, record: Record) -> Record:
     return record
-
-
-def _from(offset: int, records: list[Record]) -> list[Record]:
-    """Records, ascending, without those before an offset."""
-    return records if not records or records[0].offset >= offset else [r for r in records if r.offset >= offset]
 
 
 def _bytes(records: list[Record]) -> int:

@@ -5,7 +5,7 @@ to spare, or with too few, shifts what follows, so that a separator is found wro
 end where they should, or the caller learns that one at least does not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -14,19 +14,28 @@ import pyruhvro
 
 from schemas.priced import usage_event_arrow
 from schemas.resolution import Column, Writer
+from schemas.wire import varint
+from streams.spend.records import binary_bounds, binary_data
 
 
 class Undecodable(Exception):
     """Records that do not decode together; with one record, why it does not."""
 
 
-def read(writer: Writer, values: Sequence[bytes], separator: bytes) -> pa.StructArray:
-    """All of `values` in one call, as pyruhvro's struct: prefix fields, the writer's fields, the separator.
+def separated(values: pa.BinaryArray, separator: bytes) -> pa.BinaryArray:
+    """Records, each with the separator behind it: what `read` reads, some that follow each other in one call."""
+    kind = pa.binary()
+    return pc.binary_join_element_wise(values, pa.scalar(separator, kind), pa.scalar(b"", kind))
+
+
+def read(writer: Writer, values: pa.BinaryArray, separator: bytes) -> pa.StructArray:
+    """`separated` values in one call, as pyruhvro's struct: prefix fields, the writer's fields, the separator.
 
     Raises:
         Undecodable: one of them at least is no record of this writer, has bytes to spare, or a text that is not UTF-8.
     """
-    joined = b"".join((_varint(len(values)), separator.join(values), separator, b"\0"))
+    bounds = binary_bounds(values)
+    joined = b"".join((varint(len(values)), binary_data(values)[bounds[0] : bounds[-1]].data, b"\0"))
     try:
         rows = pyruhvro.deserialize_array([joined], writer.joined).column(0).values
     except BaseException as exc:
@@ -70,16 +79,6 @@ def _require_utf8(texts: pa.StringArray) -> None:
         texts.validate(full=True)
     except pa.ArrowInvalid as exc:
         raise Undecodable("a text is not valid UTF-8") from exc
-
-
-def _varint(number: int) -> bytes:
-    """A whole number of zero or more as Avro writes a long."""
-    number, out = number << 1, bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def align(writer: Writer, rows: pa.StructArray) -> tuple[pa.RecordBatch, dict[int, str]]:

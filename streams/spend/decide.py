@@ -26,22 +26,7 @@ from streams.spend.dedupe import DedupIndex
 from streams.spend.fingerprint import fingerprints
 from streams.spend.price import COLUMNS, price
 from streams.spend.rates import RateTable
-
-
-@dataclass(frozen=True)
-class Records:
-    """Records of one partition, in offset order.
-
-    `offsets` and `times_us` (Kafka timestamps, microseconds since 1970) are int64 of shape (n,).
-    """
-
-    keys: Sequence[bytes | None]
-    values: Sequence[bytes | None]
-    offsets: np.ndarray
-    times_us: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.values)
+from streams.spend.records import Records
 
 
 class PoisonGuard:

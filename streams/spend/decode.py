@@ -7,7 +7,6 @@ searched for its poison; the rest goes on.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from operator import itemgetter
 from typing import Any, cast
 
 import fastavro
@@ -21,6 +20,7 @@ from schemas.resolution import Writer, row_schema
 from schemas.wire import prefix_size
 from streams.spend.columns import align
 from streams.spend.poison import Poison, read_around_poison, trailing
+from streams.spend.records import binary_bounds, binary_data
 
 __all__ = ["MAX_BATCH_BYTES", "Decoded", "Poison", "decode"]
 
@@ -42,23 +42,25 @@ class Decoded:
     poison: list[Poison]
 
 
-def decode(values: Sequence[bytes | None], writers: WriterSchemas) -> Decoded:
+def decode(values: pa.BinaryArray | Sequence[bytes | None], writers: WriterSchemas) -> Decoded:
     """Decode the values of a batch. Whether a record decodes depends on nothing but itself.
 
     Args:
-        values: records with their prefixes, None for a tombstone; together less than `MAX_BATCH_BYTES`.
+        values: records with their prefixes, null for a tombstone; together less than `MAX_BATCH_BYTES`.
         writers: the schemas that can be read.
 
     Raises:
         ValueError: the values are more than `MAX_BATCH_BYTES` together.
         streams.errors.Unreachable: a schema is not known yet and the registry does not answer.
     """
+    if not isinstance(values, pa.Array):
+        size = sum(len(value) for value in values if value is not None)
+        _refuse_too_many(size)
+        values = pa.array(values, pa.binary())
     groups, poison = _group(values, writers)
     batches, places = [], []
     for writer, positions in groups:
-        chosen = cast(
-            Sequence[bytes], values if len(positions) == len(values) else [values[i] for i in positions.tolist()]
-        )
+        chosen = values if len(positions) == len(values) else values.take(pa.array(positions))
         batch, kept, bad = _decode_group(writer, chosen, writers.separator)
         poison += [Poison(int(positions[p.position]), p.reason, p.detail) for p in bad]
         batches.append(batch)
@@ -73,47 +75,36 @@ def decode(values: Sequence[bytes | None], writers: WriterSchemas) -> Decoded:
     return Decoded(joined.take(pa.array(ascending)), order[ascending], poison)
 
 
-def _group(
-    values: Sequence[bytes | None], writers: WriterSchemas
-) -> tuple[list[tuple[Writer, np.ndarray]], list[Poison]]:
-    """Positions by the schema that wrote them, and what names none."""
-    if not values:
+def _refuse_too_many(size: int) -> None:
+    if size > MAX_BATCH_BYTES:
+        raise ValueError(f"a batch of {size:,} bytes: take at most {MAX_BATCH_BYTES:,} together")
+
+
+def _group(values: pa.BinaryArray, writers: WriterSchemas) -> tuple[list[tuple[Writer, np.ndarray]], list[Poison]]:
+    """Positions by the schema that wrote them, and what names none.
+
+    What bears the first value's prefix, mostly all, is gathered without a closer look.
+    """
+    if not len(values):
         return [], []
-    present = cast(Sequence[bytes], values if None not in values else [v for v in values if v is not None])
-    lengths = np.fromiter(map(len, present), np.int64, len(present))
-    if int(lengths.sum()) > MAX_BATCH_BYTES:
-        raise ValueError(f"a batch of {int(lengths.sum()):,} bytes: take at most {MAX_BATCH_BYTES:,} together")
-    size = prefix_size(values[0] or b"")
-    if size and len(present) == len(values) and int(lengths.max()) <= MAX_RECORD_BYTES:
-        prefixes: set[bytes] = set(map(itemgetter(slice(0, size)), present))
-        if len(prefixes) == 1:
-            try:
-                return [(writers.find(prefixes.pop()), np.arange(len(values)))], []
-            except UnknownSchema as exc:
-                return [], [Poison(i, "unknown_schema", str(exc)) for i in range(len(values))]
-    return _group_one_by_one(values, writers, (values[0] or b"")[:size])
-
-
-def _group_one_by_one(
-    values: Sequence[bytes | None], writers: WriterSchemas, common: bytes
-) -> tuple[list[tuple[Writer, np.ndarray]], list[Poison]]:
-    """As `_group`. What bears the prefix `common`, unless that is empty, is gathered without a closer look."""
-    by_prefix: dict[bytes, list[int]] = {}
+    bounds = binary_bounds(values)
+    _refuse_too_many(int(bounds[-1] - bounds[0]))
+    by_prefix: dict[bytes, np.ndarray] = {}
     poison = []
-    others: Sequence[int] = range(len(values))
-    if common:
-        alike = np.array([v is not None and v.startswith(common) and len(v) <= MAX_RECORD_BYTES for v in values])
-        if alike.any():
-            by_prefix[common] = np.flatnonzero(alike).tolist()
-        others = np.flatnonzero(~alike).tolist()
-    for i in others:
-        value = values[i]
+    first = values[0].as_py() or b""
+    common = first[: prefix_size(first)]
+    alike = _begin_with(common, values, bounds) if common else np.zeros(len(values), bool)
+    if alike.any():
+        by_prefix[common] = np.flatnonzero(alike)
+    others: dict[bytes, list[int]] = {}
+    for i in np.flatnonzero(~alike).tolist():
+        value = values[i].as_py()
         if not value:
             poison.append(Poison(i, "empty", "a tombstone" if value is None else "no bytes at all"))
         elif len(value) > MAX_RECORD_BYTES:
             poison.append(Poison(i, "too_large", f"{len(value):,} bytes; a record has at most {MAX_RECORD_BYTES:,}"))
         elif size := prefix_size(value):
-            by_prefix.setdefault(value[:size], []).append(i)
+            others.setdefault(value[:size], []).append(i)
         else:
             poison.append(
                 Poison(
@@ -124,16 +115,30 @@ def _group_one_by_one(
                 )
             )
     groups = []
-    for prefix, positions in by_prefix.items():
+    for prefix, positions in (*by_prefix.items(), *((each, np.array(some)) for each, some in others.items())):
         try:
-            groups.append((writers.find(prefix), np.array(positions)))
+            groups.append((writers.find(prefix), positions))
         except UnknownSchema as exc:
-            poison += [Poison(i, "unknown_schema", str(exc)) for i in positions]
+            poison += [Poison(i, "unknown_schema", str(exc)) for i in positions.tolist()]
     return groups, poison
 
 
+def _begin_with(prefix: bytes, values: pa.BinaryArray, bounds: np.ndarray) -> np.ndarray:
+    """Which values begin with the prefix and are not too large."""
+    lengths = np.diff(bounds)
+    found = (lengths >= len(prefix)) & (lengths <= MAX_RECORD_BYTES)
+    if values.null_count:
+        found &= values.is_valid().to_numpy(zero_copy_only=False)
+    data, starts = binary_data(values), bounds[:-1][found]
+    same = np.ones(len(starts), bool)
+    for place, byte in enumerate(prefix):
+        same &= data[starts + place] == byte
+    found[found] = same
+    return found
+
+
 def _decode_group(
-    writer: Writer, values: Sequence[bytes], separator: bytes
+    writer: Writer, values: pa.BinaryArray, separator: bytes
 ) -> tuple[pa.RecordBatch, np.ndarray, list[Poison]]:
     """Records of one writer: the rows, their places among `values`, and the poison."""
     if writer.joined is None:
@@ -148,12 +153,12 @@ def _decode_group(
     return batch.filter(pa.array(fine)), kept[fine], poison
 
 
-def _resolve_one_by_one(writer: Writer, values: Sequence[bytes]) -> tuple[pa.RecordBatch, np.ndarray, list[Poison]]:
+def _resolve_one_by_one(writer: Writer, values: pa.BinaryArray) -> tuple[pa.RecordBatch, np.ndarray, list[Poison]]:
     """Records of a schema that only fastavro can read, resolved by it against the current one."""
     events: list[dict[str, Any]] = []
     kept: list[int] = []
     poison: list[Poison] = []
-    for i, value in enumerate(values):
+    for i, value in enumerate(values.to_pylist()):
         body = BytesIO(value)
         body.seek(len(writer.prefix))
         try:

@@ -6,7 +6,6 @@ two readings of its part. fastavro lets some things pass that the specification 
 it refuses; what it accepts is decoded as the batch would be. A record's fate never depends on its neighbours.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from schemas.codec import read_fields
 from schemas.resolution import Writer
-from streams.spend.columns import Undecodable, read
+from streams.spend.columns import Undecodable, read, separated
 
 _PART = 4_096  # records decoded in one call: fewer pay for the call, more leave the cache (half as fast at 50,000)
 _LEAF = 64  # so few records are looked at one by one
@@ -40,24 +39,25 @@ def trailing(position: int, count: int) -> Poison:
 
 
 def read_around_poison(
-    writer: Writer, values: Sequence[bytes], separator: bytes
+    writer: Writer, values: pa.BinaryArray, separator: bytes
 ) -> tuple[pa.StructArray, np.ndarray, list[Poison]]:
     """Read values whether they decode together or not: the rows, their places among them, and the poison, ascending."""
     parts, poison = [], []
     for first in range(0, len(values), _PART):
-        more_parts, more_poison = _read(writer, values[first : first + _PART], first, separator)
+        part = separated(values.slice(first, _PART), separator)
+        more_parts, more_poison = _read(writer, part, first, separator)
         parts += more_parts
         poison += more_poison
     kept = np.arange(len(values))
     if poison:
         kept = np.delete(kept, [p.position for p in poison])
-    return pa.concat_arrays(parts) if parts else read(writer, [], separator), kept, poison
+    return pa.concat_arrays(parts) if parts else read(writer, values[:0], separator), kept, poison
 
 
 def _read(
-    writer: Writer, values: Sequence[bytes], start: int, separator: bytes
+    writer: Writer, values: pa.BinaryArray, start: int, separator: bytes
 ) -> tuple[list[pa.StructArray], list[Poison]]:
-    """The rows, part by part, and the poison, positions counted from `start`."""
+    """The rows of `separated` values, part by part, and the poison, positions counted from `start`."""
     try:
         return [read(writer, values, separator)], []
     except Undecodable:
@@ -70,10 +70,11 @@ def _read(
 
 
 def _one_by_one(
-    writer: Writer, values: Sequence[bytes], start: int, separator: bytes
+    writer: Writer, values: pa.BinaryArray, start: int, separator: bytes
 ) -> tuple[list[pa.StructArray], list[Poison]]:
     poison, good = [], []
-    for i, value in enumerate(values):
+    for i, with_separator in enumerate(values.to_pylist()):
+        value = with_separator[: -len(separator)]
         body = BytesIO(value)
         body.seek(len(writer.prefix))
         try:
@@ -89,12 +90,12 @@ def _one_by_one(
     if not good:
         return [], poison
     try:
-        return [read(writer, [values[i] for i in good], separator)], poison
+        return [read(writer, values.take(pa.array(good)), separator)], poison
     except Undecodable:  # fastavro lets pass what the specification does not: a boolean of 2, an enum's index of -1
         rows = []
         for i in good:
             try:
-                rows.append(read(writer, [values[i]], separator))
+                rows.append(read(writer, values[i : i + 1], separator))
             except Undecodable as exc:
                 poison.append(Poison(start + i, "undecodable", str(exc)))
         return rows, sorted(poison, key=lambda p: p.position)

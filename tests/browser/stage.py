@@ -32,9 +32,10 @@ from streams.ports import free_port
 from streams.sample.generator import generate
 from streams.sample.spoil import damage
 from streams.settings import Settings
-from streams.spend.decide import PartitionState, PoisonGuard, Records, decide
+from streams.spend.decide import PartitionState, PoisonGuard, decide
 from streams.spend.dedupe import DedupIndex
 from streams.spend.rates import default_table
+from streams.spend.records import Records
 from streams.supervisor import Stack, on_free_ports
 
 EVENTS = 8_000
@@ -106,7 +107,7 @@ def fill(client: Client, settings: Settings, now: datetime, names: Sequence[str]
     for number, offsets in enumerate(np.array_split(np.arange(len(values)), BLOCKS)):
         first, last = int(offsets[0]), int(offsets[-1])
         written = np.full(len(offsets), int(now.timestamp() * 1e6))
-        records = Records(keys[first : last + 1], values[first : last + 1], offsets, written)
+        records = Records.of(keys[first : last + 1], values[first : last + 1], offsets, written)
         block = decide(records, state, WriterSchemas(), default_table()).block
         token = f"priced-log:0:{number}"
         client.raw_insert("usage", insert_block=block.value, fmt="ArrowStream", settings=insert_settings(token))

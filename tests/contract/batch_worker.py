@@ -44,6 +44,7 @@ class NotingStage:
     ready: bool = False
     agent: str = "noting"
     batch_bytes: int = BATCH_BYTES
+    as_columns: bool = False
     epoch: int = 0
 
     async def positions(self, tps: set[TP], epoch: int) -> Mapping[TP, int]:
@@ -61,7 +62,7 @@ class NotingStage:
     async def process(self, batch: Batch) -> None:
         if batch.epoch != self.epoch:
             return
-        offsets = [r.offset for r in batch.records]
+        offsets = batch.columns.offsets.tolist() if self.as_columns else [r.offset for r in batch.records]
         note(began=batch.tp.partition, first=offsets[0], last=offsets[-1], count=len(offsets))
         if offsets != sorted(offsets):
             self.fatal(AssertionError("a batch is not in the order of its offsets"))
@@ -91,7 +92,7 @@ def main() -> None:
     @app.timer(0.05)
     async def look() -> None:
         nonlocal most
-        gathered = max((len(p.records) for p in app.consumer._partitions.values()), default=0)  # type: ignore[attr-defined]
+        gathered = max((p.gathered.count for p in app.consumer._partitions.values()), default=0)  # type: ignore[attr-defined]
         if gathered > most:
             most = gathered
             note(gathered=most)

@@ -29,10 +29,11 @@ from streams.partitioner import partitions_of
 from streams.producer import UsageProducer, hash_user
 from streams.settings import Settings
 from streams.spend.check import check
-from streams.spend.decide import PartitionState, PoisonGuard, Records, decide
+from streams.spend.decide import PartitionState, PoisonGuard, decide
 from streams.spend.decode import decode
 from streams.spend.dedupe import DedupIndex
 from streams.spend.rates import default_table
+from streams.spend.records import Records
 from streams.supervisor import Stack, on_free_ports
 
 REPOSITORY = Path(__file__).parents[2]
@@ -103,7 +104,7 @@ def test_a_dead_letter_that_is_replayed_twice_after_the_mend_is_counted_once() -
     def next_batch(*values: bytes) -> Header:
         offsets = state.mark + 1 + np.arange(len(values))
         times = np.full(len(values), micros(NOON))
-        records = Records([b"gw:e1"] * len(values), values, offsets, times)
+        records = Records.of([b"gw:e1"] * len(values), values, offsets, times)
         header = decide(records, state, writers, default_table()).block.header
         state.mark = header.last
         return header

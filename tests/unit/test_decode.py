@@ -18,7 +18,7 @@ from schemas.priced import usage_event_arrow, usage_event_avsc
 from schemas.resolution import Column, Writer
 from schemas.wire import confluent_prefix, current_prefix, single_object_prefix, without
 from streams.errors import Unreachable
-from streams.spend.columns import Undecodable, read
+from streams.spend.columns import Undecodable, read, separated
 from streams.spend.decode import Decoded, decode
 
 CURRENT = json.loads(usage_event_avsc())
@@ -267,7 +267,7 @@ def test_a_fault_inside_the_decoder_is_an_answer_and_no_crash(capfd: pytest.Capt
     joined = {"type": "record", "name": "J", "fields": [{"name": "r", "type": {"type": "array", "items": record}}]}
     writer = Writer(b"", json.dumps(joined), 0, (Column("x", 0),), None, ())
     with pytest.raises(Undecodable):
-        read(writer, [b"ab"], b"12345678")
+        read(writer, separated(pa.array([b"ab"]), b"12345678"), b"12345678")
     capfd.readouterr()
 
 

@@ -18,10 +18,11 @@ from schemas.windows import windows_arrow
 from streams.settings import Settings
 from streams.spend import totals
 from streams.spend.content import CUT, without_content
-from streams.spend.decide import PartitionState, PoisonGuard, Records, decide
+from streams.spend.decide import PartitionState, PoisonGuard, decide
 from streams.spend.decode import decode
 from streams.spend.dedupe import DedupIndex
 from streams.spend.rates import default_table
+from streams.spend.records import Records
 
 # Reviewed: what each text of an event holds, and why a prompt has no business there. All are bounded (`text_limit`).
 EVENT = {
@@ -238,7 +239,7 @@ def test_what_is_cut_changes_no_cost_and_no_decision() -> None:
         values = encode_events(events)
         state = PartitionState("log", "blocks", 0, 1, -1, 0, DedupIndex(1_000), PoisonGuard(100, 0.5))
         keys = [b"gw:" + each["id"].encode() for each in events]
-        decision = decide(Records(keys, values, np.arange(3), np.full(3, NOON)), state, WRITERS, default_table())
+        decision = decide(Records.of(keys, values, np.arange(3), np.full(3, NOON)), state, WRITERS, default_table())
         assert (decision.cut, decision.dead_letters) == (3, [])
         sums.append(decision.block.batch.select(["cost_total", "cost_input", "pricing_status", "source_offset"]))
     assert sums[0].equals(sums[1])

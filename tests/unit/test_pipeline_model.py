@@ -23,9 +23,10 @@ from schemas.usage_event import UsageEvent, to_avro
 from streams import blocks, price_log
 from streams.blocks import Block, Header
 from streams.settings import Settings
-from streams.spend.decide import PartitionState, PoisonGuard, Records, decide
+from streams.spend.decide import PartitionState, PoisonGuard, decide
 from streams.spend.dedupe import DedupIndex
 from streams.spend.rates import RateTable, default_table
+from streams.spend.records import Records
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WRITERS = WriterSchemas()
@@ -120,7 +121,7 @@ class Worker:
         offsets = np.arange(begin, begin + len(numbers), dtype=np.int64)
         times = np.full(len(numbers), int(NOON.timestamp() * 1e6) + 10**9, np.int64)
         values = [value(n) for n in numbers]
-        records = Records([b"key"] * len(values), values, offsets, times)
+        records = Records.of([b"key"] * len(values), values, offsets, times)
         self.hands = decide(records, self.state, WRITERS, rates()).block
 
     def publish(self) -> None:

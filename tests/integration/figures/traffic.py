@@ -23,8 +23,9 @@ from streams.partitioner import partitions_of
 from streams.sample.generator import generate
 from streams.sample.spend import sample_rates
 from streams.settings import Settings
-from streams.spend.decide import PartitionState, PoisonGuard, Records, decide
+from streams.spend.decide import PartitionState, PoisonGuard, decide
 from streams.spend.dedupe import DedupIndex
+from streams.spend.records import Records
 
 END = datetime(2026, 11, 20, 14, 22, tzinfo=UTC)
 EVENTS, DAYS, PARTITIONS, BLOCK, HORIZON = 4_000, 70, 2, 500, 1_000_000
@@ -45,7 +46,7 @@ class Log:
         for start in range(0, len(self.values), BLOCK):
             stop = min(start + BLOCK, len(self.values))
             part = slice(start, stop)
-            yield Records(
+            yield Records.of(
                 self.keys[part], self.values[part], np.arange(start, stop), np.array(self.times_us[part], np.int64)
             )
 
