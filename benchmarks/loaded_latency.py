@@ -119,6 +119,8 @@ def _step(stack: Stack, share: float, rate: float, first: int) -> Section:
     section.figures.append(Figure("alerts", f"{len(alerted)} of {MARKS}", met=len(alerted) == MARKS))
     section.figures.append(Figure("the sender's most delay", f"{said['late'] / 1e6:.2f} s"))
     section.figures.append(Figure("its processor time, with the 10 ms clock", "", f"{said['processor'] / 1e3:.2f} µs"))
+    missing = int((emitted + waits > begin + seconds).sum()) + behind
+    section.figures.append(Figure("rows not there when the last event was due", f"{missing:,}"))
     section.figures.append(Figure("last row after the last event", f"{(emitted + waits).max() - emitted.max():.2f} s"))
     if behind:
         section.figures.append(Figure(f"rows not there {_PATIENCE_SECONDS:.0f} s later", f"{behind:,}", met=False))

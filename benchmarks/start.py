@@ -29,7 +29,7 @@ MAKES = {"worker": ("block", "the first block published"), "windows": ("window",
          "sink": ("row", "the first row queryable")}  # fmt: skip
 BACKLOG = 50_000
 LIVE_RATE = 2_000  # events a second
-SETTLE_SECONDS = 4.0
+SETTLE_SECONDS = 2.0
 WANTED_SECONDS = 15.0
 _PATIENCE_SECONDS = 90.0
 _POLL_SECONDS = 0.02
@@ -55,7 +55,7 @@ def measure(tell: Tell) -> Iterator[Section]:
 
 def _first_row(conf: Settings, began: float) -> tuple[float, float]:
     """Seconds from `began` until the broker answers, and until the row of an event that is sent then can be queried."""
-    broker = embedded.broker(conf)
+    broker, database = embedded.broker(conf), embedded.database(conf)
     _until(broker.ready, "the broker does not answer")
     answered = time.perf_counter() - began
     with UsageProducer(conf) as producer:  # the event waits here until there is a topic
@@ -66,8 +66,9 @@ def _first_row(conf: Settings, began: float) -> tuple[float, float]:
         try:
             return rows_now(conf) > 0
         except (SpendError, ClickHouseError):
-            return False  # neither database nor table are there yet
+            return False  # the table is not there yet
 
+    _until(database.ready, "the database does not answer")
     _until(row, "the first event does not become a row")
     return answered, time.perf_counter() - began
 
@@ -132,7 +133,7 @@ def _killed(stack: Stack, tell: Tell) -> Section:
     ended = time.perf_counter()
     count_rows(stack, before + sent)
     section.most("from the stream's end to the last row", time.perf_counter() - ended, "s")
-    stack.wait(SETTLE_SECONDS)  # in which a row too many would come
+    stack.wait(SETTLE_SECONDS)  # in which rows too many would come
     rows, distinct = (
         connect(conf)
         .query(f"SELECT count(), uniqExact(source, id) FROM {conf.clickhouse_database}.usage")
