@@ -1,5 +1,6 @@
 """Event to queryable row and event to alert, under loads that are shares of what the machine can sustain."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +27,8 @@ WANTED_SHARE, WANTED_SECONDS = 0.5, 1.0
 SETTLE_SECONDS, SECONDS = 4.0, 16.0
 MARKS = 80  # of a step
 POLL_SECONDS = 0.05
-BACKLOG_RATE, BACKLOG_SECONDS = 5_000, 60.0
-CORES = 2
+BACKLOG_RATE, BACKLOG_SECONDS = 5_000, 45.0
+CORES = os.cpu_count() or 1
 SESSION_SECONDS = 12.0  # a worker is stopped while the backlog is sent, and must not be missed
 _PATIENCE_SECONDS = 30.0
 

@@ -29,7 +29,7 @@ from streams.settings import settings
 
 PIECE_SECONDS = 0.2  # of traffic that is drawn together; a marked call in each, at the most
 TICK_SECONDS = 0.01
-MAKING_MICROS, MAKING_SECONDS = 25, 4.0  # an event, and in all: what making may take
+MAKING_MICROS, MAKING_SECONDS = 20, 4.0  # an event, and in all: what making may take
 
 
 def pieces(seed: int, begin: datetime, rate: float, seconds: float) -> Iterator[pa.RecordBatch]:
