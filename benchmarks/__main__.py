@@ -1,12 +1,15 @@
 """`make bench`: how fast each part is, and the whole, beside what people would use instead on the same data.
 
-python -m benchmarks                     all of it, about twenty minutes; writes benchmarks/README.md and its pictures
+python -m benchmarks                     all of it, half an hour; writes benchmarks/README.md and its pictures
 python -m benchmarks --events 200000     fewer events: quick, and less sustained
 python -m benchmarks --only steps        the price agent's steps and the windows' alone, no servers
 python -m benchmarks --only peers        ours beside Faust, Quix Streams, Bytewax, a plain loop, pricing packages
 python -m benchmarks --only limits       each part alone, and the pipeline as a share of the slowest
 python -m benchmarks --only windows      the windows worker: its steps, its state, its budgets
 python -m benchmarks --only anomalies    the anomaly detector on labelled data
+python -m benchmarks --only growth       cost against members, batches, partitions and workers, ids of the dedup index
+python -m benchmarks --only latency      event to row and event to alert at 10, 50 and 90 % of the sustainable rate
+python -m benchmarks --only start        cold start, and kill -9 of each process in a live stream
 python -m benchmarks --only panels       every panel of the dashboards over rollups of 100 million calls
 python -m benchmarks --print             write nothing
 """
@@ -18,7 +21,20 @@ from collections.abc import Callable, Iterable
 
 from rich.console import Console
 
-from benchmarks import figures, limits, over_kafka, panels, quality, side_by_side, steps, windows, windows_steps
+from benchmarks import (
+    figures,
+    growth,
+    limits,
+    loaded_latency,
+    over_kafka,
+    panels,
+    quality,
+    side_by_side,
+    start,
+    steps,
+    windows,
+    windows_steps,
+)
 from benchmarks.figures import Section
 from benchmarks.machine import machine
 from benchmarks.peers_venv import peers_python
@@ -32,7 +48,7 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=1_000_000, help="events of each run over the broker (1000000)")
     parser.add_argument(
         "--only",
-        choices=("steps", "kafka", "peers", "limits", "windows", "anomalies", "panels"),
+        choices=("steps", "kafka", "peers", "limits", "windows", "anomalies", "growth", "latency", "start", "panels"),
         help="a part of it, and nothing is written",
     )
     parser.add_argument("--print", action="store_true", help="print the results and leave benchmarks/README.md alone")
@@ -53,6 +69,9 @@ def main() -> int:
         (("limits",), lambda: limits.measure(args.events, tell)),
         (("windows",), lambda: windows.measure(tell)),
         (("anomalies",), lambda: [quality.measure()]),
+        (("growth",), lambda: growth.measure(tell)),
+        (("latency",), lambda: loaded_latency.measure(tell)),
+        (("start",), lambda: start.measure(tell)),
         (("panels",), lambda: panels.measure(tell)),
     ]
     try:

@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks import marked_traffic
 from benchmarks.figures import Figure, Section
+from benchmarks.latency import add_waits
 from benchmarks.machine import cpu_seconds, peak_memory
 from streams import alerts, budgets, topics
 from streams.errors import Halt
@@ -54,7 +55,7 @@ def many_budgets(stack: Stack) -> Section:
         "emission to the Kafka timestamp of its alert; blocks wait half a second for more.",
     )
     section.figures.append(Figure("taking in all budgets at once", f"{found.taken_in:.0f} s"))
-    _add_waits(section, found, 1.0)
+    _add_alerts(section, found, 1.0)
     for name in PROCESSES:
         section.figures.append(Figure(f"processor of the {name}", f"{found.cores[name]:.2f} cores"))
     section.most("most memory of the windows worker", found.memory, "MB")
@@ -68,20 +69,17 @@ def few_budgets(stack: Stack) -> Section:
         "Call to alert at 1,000 events a second",
         f"{FEW} marked calls in {found.events:,}, each crossing a budget of its own; otherwise as above.",
     )
-    _add_waits(section, found, 3.0)
+    _add_alerts(section, found, 3.0)
     section.figures.append(Figure("processor of the windows", f"{found.cores['windows']:.2f} cores"))
     return section
 
 
-def _add_waits(section: Section, found: Measured, wanted: float) -> None:
+def _add_alerts(section: Section, found: Measured, wanted: float) -> None:
     section.figures.append(Figure("alerts", f"{len(found.waits)}", met=not found.missing))
     if found.missing:
         section.figures.append(Figure("alerts that did not come", f"{found.missing}", met=False))
     if len(found.waits):
-        section.figures.append(Figure("median", f"{np.quantile(found.waits, 0.5):.2f} s"))
-        p99 = float(np.quantile(found.waits, 0.99))
-        section.figures.append(Figure("99th percentile", f"{p99:.2f} s", "", f"under {wanted:g} s", p99 < wanted))
-        section.figures.append(Figure("longest", f"{found.waits[-1]:.2f} s"))
+        add_waits(section, found.waits, wanted)
 
 
 def _budgets(count: int, marks: int) -> dict[str, Budget]:
@@ -89,11 +87,16 @@ def _budgets(count: int, marks: int) -> dict[str, Budget]:
     each = EACH_OF if count > 2 * marks else ()
     single = count - marks - len(each)
     customers = min(single // 2, marked_traffic.CUSTOMERS)
-    made = [_budget("customer", marked_traffic.marked(number), "0.05") for number in range(marks)]
+    made = [marked_budget(number) for number in range(marks)]
     made += [_budget(scope, "*", "1000000.00") for scope in each]
     made += [_budget("customer", marked_traffic.customer(number), "100000.00") for number in range(customers)]
     made += [_budget("user", marked_traffic.user(number), "100000.00") for number in range(single - customers)]
     return {budget.id: budget for budget in made}
+
+
+def marked_budget(number: int) -> Budget:
+    """The budget that a marked call crosses."""
+    return _budget("customer", marked_traffic.marked(number), "0.05")
 
 
 def _budget(scope: str, member: str, limit: str) -> Budget:
@@ -106,8 +109,8 @@ def _measure(stack: Stack, wanted: dict[str, Budget], rate: int, marks: int) -> 
     conf = stack.settings
     known = budgets.topic_budgets(conf)
     budgets.publish(conf, {**dict.fromkeys(known), **wanted})
-    taken_in = _settle(stack)
-    told_before = _end(stack)
+    taken_in = settle(stack)
+    told_before = end_of_alerts(stack)
     log = stack.log("marked-traffic")
     skip = log.stat().st_size if log.exists() else 0
     arguments = ("--rate", str(rate), "--seconds", str(SECONDS), "--marks", str(marks))
@@ -117,15 +120,15 @@ def _measure(stack: Stack, wanted: dict[str, Budget], rate: int, marks: int) -> 
     time.sleep(SECONDS - marked_traffic.SETTLE_SECONDS)
     seconds = time.monotonic() - began
     cores = {name: (used[name] + cpu_seconds(stack.pid(name))) / seconds for name in PROCESSES}
-    emitted, events = _emitted(stack, skip, marks)
-    opened = _opened(stack, told_before, set(emitted))
-    waits = np.sort(np.array([opened[name] / 1e3 - emitted[name] / 1e6 for name in opened]))
+    emitted = _emitted(stack, skip)
+    events = emitted.pop("sent")
+    waits = alert_waits(stack, told_before, emitted)
     stack.check()
     memory = peak_memory(stack.pid("windows"))
-    return Measured(waits, len(emitted) - len(opened), events, cores, memory, taken_in)
+    return Measured(waits, len(emitted) - len(waits), events, cores, memory, taken_in)
 
 
-def _settle(stack: Stack) -> float:
+def settle(stack: Stack) -> float:
     """Wait until the windows worker rests, the budgets taken in; returns how many seconds it was busy."""
     began = time.monotonic()
     while time.monotonic() - began < _INTAKE_SECONDS:
@@ -137,7 +140,8 @@ def _settle(stack: Stack) -> float:
     raise Halt(f"the windows worker is still busy with the budgets after {_INTAKE_SECONDS:.0f} s")
 
 
-def _end(stack: Stack) -> int:
+def end_of_alerts(stack: Stack) -> int:
+    """The offset that the next alert will have."""
     looker = reader(stack.settings)
     try:
         return watermarks(looker, topics.ALERTS, 0)[1]
@@ -145,17 +149,28 @@ def _end(stack: Stack) -> int:
         looker.close()
 
 
-def _emitted(stack: Stack, skip: int, marks: int) -> tuple[dict[str, int], int]:
-    """When each marked customer's call was emitted, microseconds since 1970, and how many calls there were."""
+def _emitted(stack: Stack, skip: int) -> dict[str, int]:
+    """When each marked customer's call was emitted, microseconds since 1970, and how many calls there were: `sent`."""
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < give_up:
-        lines = [line.split() for line in stack.log("marked-traffic").read_bytes()[skip:].decode().splitlines()]
-        said = {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+        said = said_by(stack, "marked-traffic", skip)
         if "sent" in said:
             stack.kill("marked-traffic")
-            return {name: at for name, at in said.items() if name != "sent"}, said["sent"]
+            return said
         time.sleep(0.2)
     raise Halt(f"the traffic did not end; see {stack.log('marked-traffic')}")
+
+
+def said_by(stack: Stack, name: str, skip: int = 0) -> dict[str, int]:
+    """What a process of the benchmark printed as lines of a name and a number, `skip` bytes left out."""
+    lines = [line.split() for line in stack.log(name).read_bytes()[skip:].decode().splitlines()]
+    return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+
+
+def alert_waits(stack: Stack, told_before: int, emitted: dict[str, int]) -> np.ndarray:
+    """Seconds from each marked call (customer: microseconds since 1970) to its alert, ascending; of those that came."""
+    opened = _opened(stack, told_before, set(emitted))
+    return np.sort(np.array([opened[name] / 1e3 - emitted[name] / 1e6 for name in opened]))
 
 
 def _opened(stack: Stack, told_before: int, customers: set[str]) -> dict[str, int]:

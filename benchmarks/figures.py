@@ -8,6 +8,7 @@ from rich.table import Table
 from benchmarks import bar_chart
 
 README = Path(__file__).with_name("README.md")
+HEADINGS = ("what", "measured", "an event", "wanted")
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
 
@@ -30,6 +31,9 @@ class Section:
     how: str
     figures: list[Figure] = field(default_factory=list)
     bars: dict[str, float] = field(default_factory=dict)
+    headings: tuple[str, ...] = ()  # of a table with columns of its own, which has rows and no figures
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    beside: bool = True  # whether the picture sets others beside ours, its first bar
 
     def rate(self, name: str, per_second: float, wanted: float = 0.0, unit: str = "events/s") -> None:
         """Add a speed; `wanted` is the least asked for."""
@@ -61,10 +65,10 @@ class Section:
 def table(section: Section) -> Table:
     """A section for the terminal."""
     found = Table(title=section.title, caption=section.how, title_justify="left", caption_justify="left")
-    found.add_column("what")
-    found.add_column("measured", justify="right")
-    found.add_column("an event", justify="right")
-    found.add_column("wanted", justify="right")
+    for number, heading in enumerate(section.headings or HEADINGS):
+        found.add_column(heading, justify="right" if number else "left")
+    for row in section.rows:
+        found.add_row(*row)
     for figure in section.figures:
         value = figure.value if figure.met else f"[red]{figure.value}[/red]"
         found.add_row(figure.name, value, figure.each, figure.wanted)
@@ -77,8 +81,11 @@ def markdown(sections: list[Section], machine: list[tuple[str, str]]) -> str:
     for section in sections:
         lines += ["", f"### {section.title}", "", section.how, ""]
         if section.bars:
-            lines += [f"![{section.title}]({bar_chart.write(section.title, section.bars)})", ""]
-        lines += ["| what | measured | an event | wanted |", "| --- | ---: | ---: | ---: |"]
+            picture = bar_chart.write(section.title, section.bars, 1 if section.beside else len(section.bars))
+            lines += [f"![{section.title}]({picture})", ""]
+        headings = section.headings or HEADINGS
+        lines += [f"| {' | '.join(headings)} |", f"| --- |{' ---: |' * (len(headings) - 1)}"]
+        lines += [f"| {' | '.join(row)} |" for row in section.rows]
         for figure in section.figures:
             wanted = f"{figure.wanted}{'' if figure.met else ' (missed)'}"
             lines.append(f"| {figure.name} | {figure.value} | {figure.each} | {wanted} |")

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException
 from rich.console import Console
 
 from benchmarks import figures
@@ -31,6 +31,7 @@ from streams import topics
 from streams.errors import Halt, SpendError
 from streams.kafka import reader
 from streams.producer import UsageProducer
+from streams.settings import Settings
 from streams.supervisor import SERVERS, Stack
 
 LIVE_RATE = 5_000  # events a second
@@ -168,7 +169,7 @@ def _recovery(stack: Stack, tell: Tell) -> Section:
     stack.spawn("traffic", sys.executable, "-m", "streams.sample.live", "--rate", str(LIVE_RATE), "--seed", "81")
     for part in GOES_ON:
         stack.wait(SETTLE_SECONDS)
-        for made, seconds in _recover(stack, part).items():
+        for made, seconds in recover(stack, part).items():
             tell(f"{part} killed: first {made} after {seconds:.1f} s")
             section.most(f"{part}: first {made}", seconds, "s", WANTED_SECONDS)
     stack.wait(SETTLE_SECONDS)
@@ -180,18 +181,23 @@ def _recovery(stack: Stack, tell: Tell) -> Section:
     return section
 
 
-def _recover(stack: Stack, part: str) -> dict[str, float]:
+def counters(conf: Settings, looker: Consumer) -> dict[str, Callable[[], int]]:
+    """What counts the blocks, rows and blocks of windows that there are."""
+    return {
+        "block": lambda: ends(looker, topics.PRICED, conf.partitions),
+        "row": lambda: rows_now(conf),
+        "window": lambda: ends(looker, topics.WINDOWS, conf.partitions),
+    }
+
+
+def recover(stack: Stack, part: str) -> dict[str, float]:
     """Seconds from the kill of a part to each thing that shows the stream going on."""
     conf = stack.settings
     killed = time.perf_counter()
     stack.kill(part)
     stack.start(part)
     looker = reader(conf)
-    counts: dict[str, Callable[[], int]] = {
-        "block": lambda: ends(looker, topics.PRICED, conf.partitions),
-        "row": lambda: rows_now(conf),
-        "window": lambda: ends(looker, topics.WINDOWS, conf.partitions),
-    }
+    counts = counters(conf, looker)
     before: dict[str, int] = {}
     seconds: dict[str, float] = {}
     try:

@@ -58,7 +58,7 @@ class Members:
         """The same calls, of those customers and users."""
         for name, names in (("customer", self._customers), ("user", self._users)):
             drawn = self._rng.zipf(1.15, batch.num_rows) % len(names)
-            batch = _with(batch, name, names.take(pa.array(drawn)))
+            batch = with_column(batch, name, names.take(pa.array(drawn)))
         return batch
 
 
@@ -72,11 +72,12 @@ def mark(batch: pa.RecordBatch, number: int) -> pa.RecordBatch:
     chosen = pa.array(np.arange(batch.num_rows) == rows[0])
     values = {"customer": marked(number), "output_tokens": MARKED_TOKENS, "request_model": MARKED_MODEL}
     for name, value in {**values, "response_model": MARKED_MODEL}.items():
-        batch = _with(batch, name, pc.if_else(chosen, value, batch.column(name)))
+        batch = with_column(batch, name, pc.if_else(chosen, value, batch.column(name)))
     return batch
 
 
-def _with(batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:
+def with_column(batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:
+    """The batch with other values in a column, of the column's type."""
     at = batch.schema.get_field_index(name)
     return batch.set_column(at, batch.schema.field(at), column.cast(batch.schema.field(at).type))
 

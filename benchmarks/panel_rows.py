@@ -47,8 +47,7 @@ def fill(client: Client, end: datetime, tell: Callable[[str], None]) -> None:
     _insert(client, "budget_status", _statuses(until), STATUSES)
     _insert(client, "alerts", _alerts(until), ALERTS)
     _insert(client, "deliveries", _deliveries(until), ALERTS)
-    client.command(f"INSERT INTO progress SELECT 'blocks', 'log', number, 1, 1, 1, 1, 1, 1, map('empty', 1), 0, "
-                   f"toDateTime({until}), toDateTime({until}) FROM numbers({PARTITIONS})")  # fmt: skip
+    _insert(client, "progress", _progress(until), PARTITIONS)
 
 
 def _insert(client: Client, table: str, columns: dict[str, str], rows: int) -> None:
@@ -163,6 +162,19 @@ def _members(until: int) -> dict[str, str]:
         "input_tokens": "calls * 2000",
         "output_tokens": "calls * 400",
         "cost_total": _cost("cost", 10**10, "calls"),
+    }
+
+
+def _progress(until: int) -> dict[str, str]:
+    counts = ("block_offset", "mark", "blocks", "all_blocks", "rows", "duplicates")
+    return {
+        "priced_log_id": "'blocks'",
+        "log_id": "'log'",
+        "source_partition": "number",
+        **dict.fromkeys(counts, "1"),
+        "dead_letters": "map('empty', 1)",
+        "event_time_max": f"toDateTime({until})",
+        "recorded_at": f"toDateTime({until})",
     }
 
 

@@ -24,11 +24,12 @@ from grafana.panel_query import Chosen, resolve
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 
-RANGES = (30, 365)  # days
 RUNS = 3
+RANGES = {30: RUNS, 91: 1, 182: 1, 365: RUNS}  # days: runs of each panel
+SHOWN = (30, 365)  # ranges that have a section of their own
 WANTED_SECONDS = 1.0
 _POINTS = 1_000
-_SHOWN = 15  # the slowest; the others are told as they are measured
+_SLOWEST = 15  # the slowest; the others are told as they are measured
 _PATIENCE_SECONDS = 60
 
 # What is chosen on a page: first what a person sees at first, then what has no rollup with everything else.
@@ -62,7 +63,7 @@ class _Measured:
 
 
 def measure(tell: Callable[[str], None]) -> Iterator[Section]:
-    """Make the rows, ask every panel, yield a section a range.
+    """Make the rows, ask every panel, yield a section for the shortest and the longest range, and one of the growth.
 
     Raises:
         SpendError: the database ended.
@@ -78,8 +79,12 @@ def measure(tell: Callable[[str], None]) -> Iterator[Section]:
             panel_rows.fill(client, end, tell)
             _settle(client)
             reader = connect_reader(conf, _PATIENCE_SECONDS)
+            found: dict[int, list[_Measured]] = {}
             for days in RANGES:
-                yield _section(days, list(_measured(reader, stack.pid("clickhouse"), end, days, tell)))
+                found[days] = list(_measured(reader, stack.pid("clickhouse"), end, days, tell))
+                if days in SHOWN:
+                    yield _section(days, found[days])
+            yield _growth(found)
 
 
 def _settle(client: Client) -> None:
@@ -104,7 +109,7 @@ def _measured(
                 if sql in asked:
                     continue
                 asked.add(sql)
-                found = _ask(reader, process, f"{board['title']}{what}: {_plain(panel['title'])}", sql)
+                found = _ask(reader, process, f"{board['title']}{what}: {_plain(panel['title'])}", sql, RANGES[days])
                 tell(f"{days} days, {found.name}: {found.seconds:.2f} s, {found.processor:.2f} s of processor time")
                 yield found
 
@@ -114,9 +119,9 @@ def _plain(title: str) -> str:
     return re.sub(r"\$\{[^}]*\}", "…", title)
 
 
-def _ask(reader: Client, process: int, name: str, sql: str) -> _Measured:
+def _ask(reader: Client, process: int, name: str, sql: str, runs: int) -> _Measured:
     seconds, processor = [], []
-    for _ in range(RUNS):
+    for _ in range(runs):
         began, used = time.perf_counter(), cpu_seconds(process)
         reader.raw_query(sql, fmt="JSONCompact")
         seconds.append(time.perf_counter() - began)
@@ -136,7 +141,7 @@ def _section(days: int, measured: list[_Measured]) -> Section:
         f"budgets. Medians of {RUNS} runs as the reader, one query at a time, the embedded engine; processor time is "
         "that of the whole server.",
     )
-    for each in measured[:_SHOWN]:
+    for each in measured[:_SLOWEST]:
         section.figures.append(
             Figure(
                 each.name,
@@ -149,4 +154,22 @@ def _section(days: int, measured: list[_Measured]) -> Section:
     within = sum(each.seconds < WANTED_SECONDS for each in measured)
     section.figures.append(Figure(f"queries under {WANTED_SECONDS:g} s", f"{within} of {len(measured)}"))
     section.figures.append(Figure("half of them take at most", f"{measured[len(measured) // 2].seconds:.2f} s"))
+    return section
+
+
+def _growth(found: dict[int, list[_Measured]]) -> Section:
+    """All panels together, a row a range."""
+    section = Section(
+        "Growth: months of data in a question",
+        "The same panels and rows as above, all panels together: seconds of a query. "
+        + ", ".join(f"{days} days: {runs} run{'s' * (runs > 1)} each" for days, runs in RANGES.items())
+        + f"; of several the median. Raw calls are there for {panel_rows.RAW_DAYS} days alone.",
+        headings=("days", "median", "90th percentile", "slowest", f"under {WANTED_SECONDS:g} s"),
+    )
+    for days, measured in found.items():
+        seconds = sorted(each.seconds for each in measured)
+        tenth = statistics.quantiles(seconds, n=10)[-1]
+        within = sum(each < WANTED_SECONDS for each in seconds)
+        times = (f"{value:.2f} s" for value in (statistics.median(seconds), tenth, seconds[-1]))
+        section.rows.append((f"{days}", *times, f"{within} of {len(seconds)}"))
     return section

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from benchmarks.machine import cpu_seconds
 from benchmarks.over_kafka import until
 from clickhouse.client import connect
+from streams.settings import Settings
 from streams.supervisor import Stack
 
 PROCESSES = ("sink", "windows", "worker")  # as they are started: nothing is to do before the last one runs
@@ -26,19 +27,19 @@ def run(stack: Stack, events: int) -> Pace:
     Raises:
         SpendError: a process ended, or nothing moves.
     """
-    database = stack.settings.clickhouse_database
     for name in PROCESSES:
         stack.start(name)
-    found = pace(
-        stack,
-        PROCESSES,
-        f"SELECT count() FROM {database}.usage",
-        f"SELECT sum(calls) FROM {database}.windows FINAL WHERE level = 'minute' AND dimension = 'global'",
-        events,
-    )
+    found = pace(stack, PROCESSES, *stored(stack.settings), events)
     for name in reversed(PROCESSES):
         stack.stop(name)
     return found
+
+
+def stored(conf: Settings) -> tuple[str, str]:
+    """SQL that counts rows, and SQL that counts the events which minutes hold."""
+    rows = f"SELECT count() FROM {conf.clickhouse_database}.usage"
+    windows = f"{conf.clickhouse_database}.windows FINAL WHERE level = 'minute' AND dimension = 'global'"
+    return rows, f"SELECT sum(calls) FROM {windows}"
 
 
 def pace(stack: Stack, processes: Sequence[str], rows: str, windows: str, events: int) -> Pace:

@@ -7,7 +7,7 @@ spend.totals. Figures are processor time, which other processes disturb less tha
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -36,10 +36,11 @@ BATCHES = 8
 WANTED = 60  # percent of what the price agent costs
 
 
-class _Clock:
-    """Processor seconds of each named step, batch by batch."""
+class Clock:
+    """Processor seconds of each named step, batch by batch; a batch has `size` records."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self._size = size
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
     def time(self, name: str, step: Callable[..., Result], *arguments: Any) -> Result:
@@ -50,7 +51,7 @@ class _Clock:
 
     def micros(self, name: str) -> float:
         """Median microseconds an event; the first batch warms up and does not count."""
-        return statistics.median(self.seconds[name][1:]) / BATCH * 1e6
+        return statistics.median(self.seconds[name][1:]) / self._size * 1e6
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,15 @@ class PricedBlock:
 
 def measure() -> Section:
     """Time `decide`, totals, merge and what is published, on one partition of spend.usage."""
-    clock, conf = _Clock(), Settings()
-    made = list(_priced(clock))
-    count = conf.partitions
-    parts = [new_merging(conf, number, 1, count) for number in range(count)]
-    unwatched = [replace(new_merging(conf, number, 1, count), watched=()) for number in range(count)]
+    clock, conf = Clock(BATCH), Settings()
+    made = traffic(BATCH * BATCHES, seed=11)
+    starts = range(0, BATCH * BATCHES, BATCH)
+    batches = ((made.keys[start : start + BATCH], made.values[start : start + BATCH]) for start in starts)
+    parts = partitions(conf)
+    unwatched = [replace(part, watched=()) for part in partitions(conf)]
     rows = windows = 0
-    for number, block in enumerate(made):
-        values = clock.time("totals", _totals, block.batch, conf.partitions)
-        source = Source(number, block.batch.num_rows, 0, 0, block.event_time_max)
-        touched = clock.time("merge", _merge, parts, number, source, values)
+    for number, block in enumerate(list(priced(clock, batches))):
+        source, values, touched = total_and_merge(clock, parts, number, block)
         clock.time("windows", _merge, unwatched, number, source, values)
         clock.time("publish", _publish, touched)
         if number:
@@ -99,17 +99,31 @@ def measure() -> Section:
     return section
 
 
-def _priced(clock: _Clock) -> Iterator[PricedBlock]:
-    made, writers, table = traffic(BATCH * BATCHES, seed=11), WriterSchemas(), default_table()
+def priced(clock: Clock, batches: Iterable[tuple[list[bytes], list[bytes]]]) -> Iterator[PricedBlock]:
+    """Batches of records, as keys and Avro values, become blocks: steps `decide` and `encode`."""
+    writers, table = WriterSchemas(), default_table()
     state = PartitionState("log", "blocks", 0, 4, -1, 0, DedupIndex(10_000_000), PoisonGuard(1_000, 0.5))
-    for start in range(0, BATCH * BATCHES, BATCH):
-        stop = start + BATCH
-        offsets, now_us = np.arange(start, stop), np.full(BATCH, time.time_ns() // 1000)
-        records = Records.of(made.keys[start:stop], made.values[start:stop], offsets, now_us)
+    for keys, values in batches:
+        offsets = np.arange(state.mark + 1, state.mark + 1 + len(keys))
+        records = Records.of(keys, values, offsets, np.full(len(keys), time.time_ns() // 1000))
         decision = clock.time("decide", decide, records, state, writers, table)
-        state.mark = stop - 1
+        state.mark = int(offsets[-1])
         value = clock.time("encode", blocks.write, decision.block.batch)
         yield PricedBlock(blocks.read(value), decision.block.header.event_time_max)
+
+
+def partitions(conf: Settings) -> list[Merging]:
+    """The windows of all partitions of spend.totals, empty."""
+    return [new_merging(conf, number, 1, conf.partitions) for number in range(conf.partitions)]
+
+
+def total_and_merge(
+    clock: Clock, parts: list[Merging], number: int, block: PricedBlock
+) -> tuple[Source, list[bytes], list[dict[str, pl.DataFrame]]]:
+    """Steps `totals` and `merge` of block `number`: its source, its totals by partition, the windows that changed."""
+    values = clock.time("totals", _totals, block.batch, len(parts))
+    source = Source(number, block.batch.num_rows, 0, 0, block.event_time_max)
+    return source, values, clock.time("merge", _merge, parts, number, source, values)
 
 
 def _totals(batch: pa.RecordBatch, partitions: int) -> list[bytes]:

@@ -231,8 +231,8 @@ class TestOnABroker:
         bench.send(40_000, 0, size=1_000)
         bench.start("w", block_events=100, work_seconds=0.2)
         bench.until(lambda: bench.done_to(0) >= 1000, "a few batches")
-        # full at block_events; what makes it full may be all that a fetch brings
-        assert max(n["gathered"] for n in bench.notes("w", "gathered")) < 100 + FETCH_BYTES // 1_000
+        # full at block_events; what makes it full may be all that a fetch brings, which ends with a batch of Kafka's
+        assert max(n["gathered"] for n in bench.notes("w", "gathered")) < 100 + 2 * FETCH_BYTES // 1_000
 
     def test_workers_join_and_leave_and_no_record_is_passed_over(self, bench: Bench) -> None:
         bench.create("rebalance", 4)
