@@ -16,7 +16,7 @@ from streams.producer import UsageProducer
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 
-SIZES = ((1, 1), (4, 1), (4, 2), (8, 2))  # partitions, workers
+SIZES = ((1, 1), (4, 1), (4, 2))  # partitions, workers
 EVENTS = 250_000
 SESSION_SECONDS = 8.0  # workers are stopped while the backlog is sent, and must not be missed
 

@@ -1,6 +1,5 @@
-"""From the emission of an event to the first query that sees its row, under a steady stream."""
+"""From the emission of an event to the first query that sees its row."""
 
-import sys
 import time
 from collections import defaultdict
 
@@ -9,12 +8,7 @@ import numpy as np
 from benchmarks.figures import Figure, Section
 from clickhouse.client import connect
 from streams.settings import Settings
-from streams.supervisor import Stack
 
-RATE = 1_000  # events a second
-SECONDS = 30.0
-SETTLE_SECONDS = 5.0  # the stream's start does not count
-POLL_SECONDS = 0.02
 _CHEAP = "SETTINGS max_threads = 1, use_skip_indexes = 0"  # a look reads a few granules by the order of the table
 
 
@@ -77,29 +71,6 @@ class Rows:
 
 def _beyond(seen: dict[int, int]) -> str:
     return " OR ".join(f"(source_partition = {number} AND source_offset > {at})" for number, at in seen.items())
-
-
-def measure(stack: Stack) -> Section:
-    """Send a live stream and look at the rows meanwhile."""
-    conf = stack.settings
-    rows = Rows(conf)
-    stack.spawn("traffic", sys.executable, "-m", "streams.sample.live", "--rate", str(RATE), "--seed", "31")
-    stop_at = time.time() + SETTLE_SECONDS + SECONDS
-    while rows.look() < stop_at:
-        time.sleep(POLL_SECONDS)
-    stack.stop("traffic")
-    while rows.look() < stop_at + SETTLE_SECONDS:
-        time.sleep(POLL_SECONDS)
-    emitted, waits = rows.waits()
-    waits = waits[emitted > emitted.min() + SETTLE_SECONDS]
-    section = Section(
-        "Event to queryable row",
-        f"{RATE:,} live events a second for {SECONDS:.0f} s (blocks of SPEND_BLOCK_SECONDS={conf.block_seconds:g}), "
-        f"from each event's `emitted_at` to the end of the first query that sees its row; {len(waits):,} events, a "
-        f"query every {rows.interval * 1000:.0f} ms.",
-    )
-    add_waits(section, waits, 2.0)
-    return section
 
 
 def add_waits(section: Section, waits: np.ndarray, wanted: float, of: str = "") -> None:

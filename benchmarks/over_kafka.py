@@ -12,7 +12,6 @@ from pathlib import Path
 from confluent_kafka import Consumer
 from confluent_kafka.admin import NewTopic
 
-from benchmarks import latency
 from benchmarks.figures import Figure, Section
 from benchmarks.fresh_stack import fresh_stack
 from benchmarks.machine import cpu_seconds, peak_memory
@@ -28,7 +27,7 @@ from streams.settings import Settings
 from streams.supervisor import Stack
 
 PROCESSES = ("broker", "worker", "sink", "clickhouse")
-PEER_EVENTS = 50_000
+PEER_EVENTS = 30_000
 PATIENCE_SECONDS = 120.0  # without progress
 POLL_SECONDS = 0.02
 TRACES = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -71,7 +70,6 @@ def measure(events: int, tell: Tell) -> Iterator[Section]:
         yield agents
         yield _sink(stack, sent.events, tell)
         yield _whole_way(stack, events, tell)
-        yield latency.measure(stack)
         if TRACES.is_dir():
             yield _traces(stack, tell)
         yield audit(stack, tell)

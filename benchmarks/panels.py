@@ -25,7 +25,7 @@ from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 
 RUNS = 3
-RANGES = {30: RUNS, 91: 1, 182: 1, 365: RUNS}  # days: runs of each panel
+RANGES = {30: 1, 91: 1, 182: 1, 365: RUNS}  # days: runs of each panel
 SHOWN = (30, 365)  # ranges that have a section of their own
 WANTED_SECONDS = 1.0
 _POINTS = 1_000
@@ -138,8 +138,8 @@ def _section(days: int, measured: list[_Measured]) -> Section:
         f"{panel_rows.RAW_DAYS} days (what reads raw calls reads no more than these, whatever the range), "
         f"{panel_rows.MEMBERS['customer']} customers, {panel_rows.MEMBERS['workload']} workloads, "
         f"{panel_rows.MEMBERS['model']} models, {panel_rows.MANY['user']:,} users, {panel_rows.STATUSES:,} states of "
-        f"budgets. Medians of {RUNS} runs as the reader, one query at a time, the embedded engine; processor time is "
-        "that of the whole server.",
+        f"budgets. Runs of each: {RANGES[days]}, of several the median; as the reader, one query at a time, the "
+        "embedded engine; processor time is that of the whole server.",
     )
     for each in measured[:_SLOWEST]:
         section.figures.append(

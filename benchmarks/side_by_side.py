@@ -33,7 +33,7 @@ from streams.spend.rates import default_table
 from streams.supervisor import Stack
 from streams.topics import TOPICS, USAGE
 
-PEER_RECORDS = 30_000  # the first of all
+PEER_RECORDS = 20_000  # the first of all
 PRICED_EVENTS = 5_000  # calls of each pricing package
 PRICED_AT_ONCE = 50_000  # ours
 REPEATS = 5

@@ -56,14 +56,15 @@ def pace(stack: Stack, processes: Sequence[str], rows: str, windows: str, events
     """
     client = connect(stack.settings)
 
-    def count(*statements: str) -> int:
-        return min(int(client.query(sql).result_rows[0][0]) for sql in statements)
+    def count(sql: str) -> int:
+        return int(client.query(sql).result_rows[0][0])
 
     def cpu() -> float:
         return sum(cpu_seconds(stack.pid(name)) for name in processes)
 
     first = until(stack, lambda: count(rows), 1, POLL_SECONDS)[-1]
     used = cpu()
-    last = until(stack, lambda: count(rows, windows), events, POLL_SECONDS)[-1]
+    until(stack, lambda: count(rows), events, POLL_SECONDS)
+    last = until(stack, lambda: count(windows), events, POLL_SECONDS)[-1]  # adds up what is stored: not while rows come
     done = events - first.count
     return Pace(done / (last.at - first.at), (cpu() - used) / done * 1e6)
