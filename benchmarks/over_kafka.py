@@ -66,7 +66,7 @@ def measure(events: int, tell: Tell) -> Iterator[Section]:
         one_by_one = _peer(stack, tell)
         per_second = _worker(stack, agents, len(sent.keys))
         agents.rate("idiomatic Faust app, one event at a time", one_by_one)
-        agents.ratio("price agent against the idiomatic app", per_second / one_by_one, 30)
+        agents.ratio("price agent against the idiomatic app", per_second / one_by_one, 50)
         yield agents
         yield _sink(stack, sent.events, tell)
         yield _whole_way(stack, events, tell)
@@ -106,8 +106,8 @@ def _worker(stack: Stack, section: Section, records: int) -> float:
     blocks = published_blocks(stack.settings)
     first, last = blocks[0], blocks[-1]
     per_second = (records - first.records) / (last.at_ms - first.at_ms) * 1000
-    section.rate("price agent", per_second, 120_000)
-    section.most("its most memory", memory, "MB", 600)
+    section.rate("price agent", per_second, 200_000)
+    section.most("its most memory", memory, "MB", 500)
     return per_second
 
 
@@ -154,10 +154,10 @@ def _sink(stack: Stack, rows: int, tell: Tell) -> Section:
         f"inserts: the same blocks from memory, {conf.partitions} side by side as in the sink, into a copy of the "
         "table that has no views.",
     )
-    section.rate("sink: rows and both rollups", per_second, 400_000, "rows/s")
-    section.most("its most memory", peak_memory(stack.pid("sink")), "MB")
+    section.rate("sink: rows and both rollups", per_second, 800_000, "rows/s")
+    section.most("its most memory", peak_memory(stack.pid("sink")), "MB", 400)
     section.rate("bare inserts", bare, unit="rows/s")
-    section.ratio("sink against bare inserts", per_second / bare)
+    section.ratio("sink against bare inserts", per_second / bare, 0.77)
     stack.stop("sink")
     return section
 
@@ -203,12 +203,12 @@ def _whole_way(stack: Stack, events: int, tell: Tell) -> Section:
         f"Worker and sink together; {len(sent.keys):,} more records were in spend.usage before they started, on top of "
         f"the {before:,} rows of the runs before. From the worker's being ready until a query sees the last row.",
     )
-    section.rate("topic to row", sent.events / (samples[-1].at - ready), 70_000)
+    section.rate("topic to row", sent.events / (samples[-1].at - ready), 80_000)
     for name in PROCESSES:
         each = f"{used[name] / sent.events * 1e6:.1f} µs"
         section.figures.append(Figure(f"processor time of the {name}", f"{used[name]:.1f} s", each))
-    section.most("worker's most memory", peak_memory(stack.pid("worker")), "MB", 600)
-    section.most("sink's most memory", peak_memory(stack.pid("sink")), "MB")
+    section.most("worker's most memory", peak_memory(stack.pid("worker")), "MB", 500)
+    section.most("sink's most memory", peak_memory(stack.pid("sink")), "MB", 400)
     return section
 
 

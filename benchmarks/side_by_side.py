@@ -111,7 +111,7 @@ def _give(conf: Settings, sent: Traffic) -> int:
     believe it.
     """
     usage = next(topic for topic in TOPICS if topic.name == USAGE)  # Quix Streams asks for the retention
-    create_topics(conf, [NewTopic(job.TOPIC, conf.partitions, 1, config=usage.config)])
+    create_topics(conf, [NewTopic(job.TOPIC, conf.partitions, 1, config=usage.settled(conf))])
     latest = datetime.now(UTC)
     records = []
     for key, value in islice(zip(sent.keys, sent.values, strict=True), PEER_RECORDS):

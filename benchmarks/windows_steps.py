@@ -91,6 +91,9 @@ def measure() -> Section:
     section.micros("totals: deltas, by partition, encoded", totalled)
     section.micros("merge: the windows alone, no dimension watched", windows_alone)
     section.micros("merge: windows, open windows, detectors", merged)
+    section.rate(
+        "price agent, totals and windows alone, one after the other", 1e6 / (agent + totalled + windows_alone), 120_000
+    )
     section.micros("windows that changed as blocks of spend.windows", published)
     section.figures.append(Figure("windows published", f"{windows / rows:.2f} an event"))
     section.most("totals and windows, of the price agent", (totalled + windows_alone) / agent * 100, "%", WANTED)
