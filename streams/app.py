@@ -80,7 +80,7 @@ def _app(name: str, settings: Settings, port: int, *stages: AppStage, fetch_byte
         broker_heartbeat_interval=session / 6,
         broker_request_timeout=600,  # of a takeover, which reads many blocks; of requests: `transport.REQUEST_SECONDS`
         broker_max_poll_interval=10 * 365 * 86_400,  # one that has no partition polls nothing, and must stay in reserve
-        broker_max_poll_records=10_000,
+        broker_max_poll_records=10_000,  # of a stage that has columns, Kafka's batches: an answer is all that comes
         consumer_max_fetch_size=fetch_bytes,
         consumer_metadata_max_age_ms=10_000,  # a topic that was made anew is seen after this, not after five minutes
         consumer_auto_offset_reset="none",

@@ -19,8 +19,9 @@ def partitions_of(keys: pa.BinaryArray | Sequence[bytes], partitions: int) -> np
     """The partition of each key, int64 of shape (n,), among `partitions`; no key is null."""
     column = keys if isinstance(keys, pa.Array) else pa.array(keys, pa.binary())
     bounds = binary_bounds(column).astype(np.int64)
+    before, bounds = int(bounds[0]), bounds - bounds[0]
     data = np.zeros(int(bounds[-1]) + 8, dtype=np.uint8)  # 8 more: the last key's word may be read beyond its end
-    data[: int(bounds[-1])] = binary_data(column)[: int(bounds[-1])]
+    data[: int(bounds[-1])] = binary_data(column)[before : before + int(bounds[-1])]
     words = np.ndarray((len(data) - 3,), dtype="<u4", buffer=data, strides=(1,))  # the 4 bytes from every position
     starts, lengths = bounds[:-1], np.diff(bounds)
     hashed = _SEED ^ lengths.astype(np.uint32)

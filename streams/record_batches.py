@@ -11,9 +11,10 @@ the position. `Fetched` stands in for its `MemoryRecords`, and a batch gives one
 
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, groupby
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from schemas.wire import varint
 from streams.spend.records import Records, binary_bounds
 
+_FURTHEST = (2**63 - 1) // 1000
 _FEW = 8  # records; a call of pyruhvro costs as much as aiokafka takes for so many
 _HEADER_BYTES = 61  # of a batch of format 2, https://kafka.apache.org/documentation/#recordbatch
 _UNCOMPRESSED: dict[int, Callable[[bytes], bytes]] = {
@@ -59,18 +61,30 @@ _SCHEMA = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The records of a batch, at least one; to aiokafka a record with the batch's last offset."""
+    """The records of a batch, at least one; to aiokafka a record with the batch's last offset.
+
+    Columns, or aiokafka's records where those were read one by one.
+    """
 
     offset: int
-    records: Records
+    records: Records | list[Any]
+
+
+def joined(chunks: Iterable[Chunk]) -> Iterator[Records]:
+    """The chunks' columns, in order; those read one by one are made columns together, however small each is."""
+    for one_by_one, some in groupby((chunk.records for chunk in chunks), lambda records: isinstance(records, list)):
+        if one_by_one:
+            yield _as_columns(list(chain.from_iterable(cast(Iterable[list[Any]], some))))
+        else:
+            yield from cast(Iterable[Records], some)
 
 
 class Fetched:
     """What a broker answered for one partition: aiokafka's batches, or, with `as_columns`, such as give a `Chunk`."""
 
-    def __init__(self, data: bytes) -> None:
-        self._batches = MemoryRecords(data)
-        self._data = memoryview(data)
+    def __init__(self, data: bytes | None) -> None:
+        self._batches = MemoryRecords(data or b"")
+        self._data = memoryview(data or b"")
         self._at = 0
         self.as_columns = False
 
@@ -103,9 +117,11 @@ class _Columns:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Chunk]:
-        records = self._read() or self._read_one_by_one()
-        if len(records):
-            yield Chunk(int(records.offsets[-1]), records)
+        columns = self._read()
+        if columns is not None:
+            yield Chunk(int(columns.offsets[-1]), columns)
+        elif records := list(self._batch):
+            yield Chunk(records[-1].offset, records)
 
     def _read(self) -> Records | None:
         """All records in one call; None where that does not give what aiokafka would."""
@@ -131,16 +147,22 @@ class _Columns:
             times = self._batch.first_timestamp + rows.field(_TIMESTAMP).to_numpy()
         offsets = self._batch.base_offset + rows.field(_OFFSET).to_numpy()
         keys, values = (rows.field(place).view(pa.binary()) for place in (_KEY, _VALUE))
-        return Records(keys, values, offsets, times * 1000)
+        return Records(keys, values, offsets, _micros(times))
 
-    def _read_one_by_one(self) -> Records:
-        found = list(self._batch)
-        return Records.of(
-            [record.key for record in found],
-            [record.value for record in found],
-            [record.offset for record in found],
-            [record.timestamp * 1000 for record in found],
-        )
+
+def _as_columns(found: list[Any]) -> Records:
+    times = np.fromiter((record.timestamp for record in found), np.int64, len(found))
+    return Records.of(
+        [record.key for record in found],
+        [record.value for record in found],
+        [record.offset for record in found],
+        _micros(times),
+    )
+
+
+def _micros(milliseconds: np.ndarray) -> np.ndarray:
+    """The furthest that 64 bits can say, where a producer's time is beyond it."""
+    return np.clip(milliseconds, -_FURTHEST, _FURTHEST) * 1000
 
 
 def _as_kafka_reads(rows: pa.StructArray, size: int) -> bool:

@@ -19,7 +19,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -38,7 +38,7 @@ from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 
 from streams.errors import Halt, Unreachable
-from streams.record_batches import Chunk, Fetched
+from streams.record_batches import Chunk, Fetched, joined
 from streams.spend.records import Records
 
 log = logging.getLogger("spendstream.transport")
@@ -170,12 +170,13 @@ class _GatheredRecords:
 class _GatheredColumns:
     """By the columns of Kafka's batches: events, of which each is small."""
 
-    def __init__(self) -> None:
-        self._parts: list[Records] = []
+    def __init__(self, batch_bytes: int) -> None:
+        self._parts: deque[Records] = deque()
+        self._batch_bytes = batch_bytes
         self.count = self.bytes = 0
 
     def add(self, fetched: list[Chunk], first: int) -> int:
-        new = [part for chunk in fetched if len(part := chunk.records.beyond(first - 1))]
+        new = [part for records in joined(fetched) if len(part := records.beyond(first - 1))]
         self._parts += new
         self.count += sum(map(len, new))
         self.bytes += sum(part.nbytes for part in new)
@@ -183,13 +184,15 @@ class _GatheredColumns:
 
     def take(self, count: int, tp: TP, epoch: int) -> Batch:
         taken: list[Records] = []
-        while self._parts and count:
-            part = self._parts.pop(0)
+        left = self._batch_bytes
+        while self._parts and count and left > 0:
+            part = self._parts.popleft()
             if len(part) > count:
-                part, left = part[:count], part[count:]
-                self._parts.insert(0, left)
+                self._parts.appendleft(part[count:])
+                part = part[:count]
             taken.append(part)
             count -= len(part)
+            left -= part.nbytes
             self.count -= len(part)
             self.bytes -= part.nbytes
         return Batch(tp, int(taken[-1].offsets[-1]), epoch, columns=Records.joined(taken))
@@ -209,7 +212,7 @@ class _Partition:
     progress_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.gathered = _GatheredColumns() if self.stage.as_columns else _GatheredRecords()
+        self.gathered = _GatheredColumns(self.stage.batch_bytes) if self.stage.as_columns else _GatheredRecords()
 
 
 class _Answers(OrderedDict[TopicPartition, Any]):
@@ -246,10 +249,17 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         await super()._seek_wait(consumer, partitions)
         self._sought = assignment
 
-    async def _fetch_records(self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **more: Any) -> Any:
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:
         """Records as they were parsed, or columns: a `ConsumerRecord` for each takes longer than all the parsing.
 
-        None of an assignment that was not sought: the group may have moved on before Faust has heard of it.
+        One partition's answer at a time, so that what is held is counted before the next one is unpacked. None of an
+        assignment that was not sought: the group may have moved on before Faust has heard of it.
         """
         assignment = _assignment(consumer)
         if assignment is None or assignment is not self._sought:
@@ -257,7 +267,12 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             return {}
         if not isinstance(consumer._fetcher._records, _Answers):
             consumer._fetcher._records = _Answers(self.consumer.stages, consumer._fetcher._records)  # type: ignore[attr-defined]
-        fetched = await super()._fetch_records(consumer, *args, **more)
+        answered = next((tp for tp in consumer._fetcher._records if tp in active_partitions), None)
+        if answered is None:
+            max_records = 1  # of the first that comes; the rest of its answer is there the next time
+        else:
+            active_partitions = {answered}
+        fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
         return fetched if _assignment(consumer) is assignment else {}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:

@@ -15,9 +15,10 @@ import aiokafka
 import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher as KafkaFetcher
-from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, TopicPartitionState
+from aiokafka.record.default_records import DefaultRecordBatch
 from batch_worker import NotingStage
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
@@ -69,6 +70,11 @@ class TestWhatIsReliedOn:
             (driver.AIOKafkaConsumerThread, "_create_worker_consumer", ["self", "transport"]),
             (driver.AIOKafkaConsumerThread, "_seek_wait", ["self", "consumer", "partitions"]),
             (driver.AIOKafkaConsumerThread, "_commit", ["self", "offsets"]),
+            (
+                driver.AIOKafkaConsumerThread,
+                "_fetch_records",
+                ["self", "consumer", "active_partitions", "timeout", "max_records"],
+            ),
             (driver.AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
             (aiokafka.AIOKafkaConsumer, "commit", ["self", "offsets"]),
             (aiokafka.AIOKafkaConsumer, "highwater", ["self", "partition"]),
@@ -102,6 +108,10 @@ class TestWhatIsReliedOn:
         unpacking = inspect.getsource(PartitionRecords._unpack_records)
         assert "self._consumer_record(tp, record)" in unpacking and "records.next_batch()" in unpacking
         assert "self._records = collections.OrderedDict()" in inspect.getsource(KafkaFetcher.__init__)
+        assert "self._records[tp] = FetchResult(" in inspect.getsource(KafkaFetcher)
+        assert "for msg in self._partition_records:" in inspect.getsource(FetchResult.getall)
+        used = ("base_offset", "first_timestamp", "max_timestamp", "timestamp_type", "compression_type")
+        assert all(hasattr(DefaultRecordBatch, name) for name in used)
         constructor = inspect.getsource(aiokafka.AIOKafkaConsumer.__init__)
         assert all(name in constructor for name in ("_isolation_level", "_request_timeout_ms", "_client"))
         assert "_request_timeout_ms" in inspect.getsource(AIOKafkaClient.__init__)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.wire import varint
-from streams.record_batches import Chunk, Fetched, _Columns
+from streams.record_batches import Chunk, Fetched, _Columns, joined
 from streams.spend.records import Records
 
 Header = tuple[str, bytes | None]
@@ -48,6 +48,10 @@ def chunks(*batches: bytes) -> list[Chunk]:
     return found
 
 
+def columns(*batches: bytes) -> Records:
+    return Records.joined(list(joined(chunks(*batches))))
+
+
 def as_rows(records: Records) -> list[tuple[int, int, bytes | None, bytes | None]]:
     texts = (records.keys.to_pylist(), records.values.to_pylist())
     return list(zip(records.offsets.tolist(), records.times_us.tolist(), *texts, strict=True))
@@ -64,7 +68,7 @@ def one_by_one(*batches: bytes) -> list[tuple[int, int, bytes | None, bytes | No
 def test_columns_hold_what_aiokafka_reads(written: list[list[Written]]) -> None:
     batches = [batch(records, base=1_000 * number) for number, records in enumerate(written)]
     found = chunks(*batches)
-    assert [row for chunk in found for row in as_rows(chunk.records)] == one_by_one(*batches)
+    assert [row for records in joined(found) for row in as_rows(records)] == one_by_one(*batches)
     assert [chunk.offset for chunk in found] == [1_000 * n + len(records) - 1 for n, records in enumerate(written)]
 
 
@@ -82,7 +86,7 @@ def test_what_avro_would_read_otherwise_is_left_to_aiokafka(one: Written) -> Non
     data = batch([*records, one, *records])
     memory = MemoryRecords(data)
     assert _Columns(memory.next_batch(), memoryview(data))._read() is None
-    assert as_rows(chunks(data)[0].records) == one_by_one(data)
+    assert as_rows(columns(data)) == one_by_one(data)
 
 
 def test_a_header_that_avro_reads_as_a_record_with_the_next_one_in_it_is_no_record() -> None:
@@ -92,14 +96,32 @@ def test_a_header_that_avro_reads_as_a_record_with_the_next_one_in_it_is_no_reco
     header = (b"\0\0\0\0" + varint(size)).decode()  # attributes, time, offset, no key; its value goes on behind it
     records: list[Written] = [(0, b"k", b"v", [(header, None)]), *[swallowed] * 20]
     data = batch(records)
-    assert as_rows(chunks(data)[0].records) == one_by_one(data)
+    assert as_rows(columns(data)) == one_by_one(data)
 
 
 def test_records_bear_the_brokers_time_where_the_topic_says_so() -> None:
     data = batch([(1_000 + n, b"key", b"value", []) for n in range(20)])
     appended = patched(patched(data, 21, b"\0\x08"), 35, struct.pack(">q", 9_000))
-    assert as_rows(chunks(appended)[0].records) == one_by_one(appended)
-    assert set(chunks(appended)[0].records.times_us.tolist()) == {9_000_000}
+    assert as_rows(columns(appended)) == one_by_one(appended)
+    assert set(columns(appended).times_us.tolist()) == {9_000_000}
+
+
+@pytest.mark.parametrize("many", [1, 20])
+@pytest.mark.parametrize("at", [1_700_000_000_000_000_000, -(10**17)])
+def test_a_time_beyond_64_bits_is_the_furthest_however_it_is_read(many: int, at: int) -> None:
+    furthest = (2**63 - 1) // 1000 * 1000
+    times = columns(batch([(at, b"key", b"value", [])] * many)).times_us.tolist()
+    assert times == [furthest if at > 0 else -furthest] * many
+
+
+def test_small_batches_become_columns_together() -> None:
+    batches = [batch([(5, b"key", b"value %d" % n, [])], n) for n in range(100)]
+    (records,) = joined(chunks(*batches))
+    assert as_rows(records) == one_by_one(*batches)
+
+
+def test_an_answer_without_records_is_empty() -> None:
+    assert not Fetched(None).has_next() and Fetched(None).size_in_bytes() == 0
 
 
 def test_records_are_cut_and_joined_in_order() -> None:
