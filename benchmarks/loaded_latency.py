@@ -25,7 +25,7 @@ from streams.event_columns import record_keys
 from streams.producer import UsageProducer
 from streams.supervisor import PROCESSES, SERVERS, Stack
 
-TRIED = (0.5, 0.4, 0.3, 0.2, 0.1)  # shares of what the cores could do of a backlog, of which a live stream keeps one
+TRIED = (0.4, 0.3, 0.2, 0.1)  # shares of what the cores could do of a backlog, of which a live stream keeps one
 TRIED_SECONDS, BEHIND_SECONDS = 8.0, 2.0  # a trial, and the events of so long may lack their rows at its end
 SHARES = (0.1, 0.5, 0.9)
 WANTED_SHARE, WANTED_SECONDS = 0.5, 1.0

@@ -24,8 +24,7 @@ from grafana.panel_query import Chosen, resolve
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
 
-RUNS = 3
-RANGES = {30: 1, 91: 1, 182: 1, 365: RUNS}  # days: runs of each panel
+RANGES = (30, 91, 182, 365)  # days
 SHOWN = (30, 365)  # ranges that have a section of their own
 WANTED_SECONDS = 1.0
 _POINTS = 1_000
@@ -55,7 +54,7 @@ CHOSEN: dict[str, dict[str, Chosen]] = {
 
 @dataclass(frozen=True)
 class _Measured:
-    """Seconds of a panel's query, wall clock and processor, medians."""
+    """Seconds of a panel's query, wall clock and processor."""
 
     name: str
     seconds: float
@@ -109,7 +108,7 @@ def _measured(
                 if sql in asked:
                     continue
                 asked.add(sql)
-                found = _ask(reader, process, f"{board['title']}{what}: {_plain(panel['title'])}", sql, RANGES[days])
+                found = _ask(reader, process, f"{board['title']}{what}: {_plain(panel['title'])}", sql)
                 tell(f"{days} days, {found.name}: {found.seconds:.2f} s, {found.processor:.2f} s of processor time")
                 yield found
 
@@ -119,14 +118,10 @@ def _plain(title: str) -> str:
     return re.sub(r"\$\{[^}]*\}", "…", title)
 
 
-def _ask(reader: Client, process: int, name: str, sql: str, runs: int) -> _Measured:
-    seconds, processor = [], []
-    for _ in range(runs):
-        began, used = time.perf_counter(), cpu_seconds(process)
-        reader.raw_query(sql, fmt="JSONCompact")
-        seconds.append(time.perf_counter() - began)
-        processor.append(cpu_seconds(process) - used)
-    return _Measured(name, statistics.median(seconds), statistics.median(processor))
+def _ask(reader: Client, process: int, name: str, sql: str) -> _Measured:
+    began, used = time.perf_counter(), cpu_seconds(process)
+    reader.raw_query(sql, fmt="JSONCompact")
+    return _Measured(name, time.perf_counter() - began, cpu_seconds(process) - used)
 
 
 def _section(days: int, measured: list[_Measured]) -> Section:
@@ -138,8 +133,8 @@ def _section(days: int, measured: list[_Measured]) -> Section:
         f"{panel_rows.RAW_DAYS} days (what reads raw calls reads no more than these, whatever the range), "
         f"{panel_rows.MEMBERS['customer']} customers, {panel_rows.MEMBERS['workload']} workloads, "
         f"{panel_rows.MEMBERS['model']} models, {panel_rows.MANY['user']:,} users, {panel_rows.STATUSES:,} states of "
-        f"budgets. Runs of each: {RANGES[days]}, of several the median; as the reader, one query at a time, the "
-        "embedded engine; processor time is that of the whole server.",
+        "budgets. Each asked once, as the reader, one query at a time, the embedded engine; processor time is that of "
+        "the whole server.",
     )
     for each in measured[:_SLOWEST]:
         section.figures.append(
@@ -161,9 +156,8 @@ def _growth(found: dict[int, list[_Measured]]) -> Section:
     """All panels together, a row a range."""
     section = Section(
         "Growth: months of data in a question",
-        "The same panels and rows as above, all panels together: seconds of a query. "
-        + ", ".join(f"{days} days: {runs} run{'s' * (runs > 1)} each" for days, runs in RANGES.items())
-        + f"; of several the median. Raw calls are there for {panel_rows.RAW_DAYS} days alone.",
+        "The same panels and rows as above, all panels together: seconds of a query. Raw calls are there for "
+        f"{panel_rows.RAW_DAYS} days alone.",
         headings=("days", "median", "90th percentile", "slowest", f"under {WANTED_SECONDS:g} s"),
     )
     for days, measured in found.items():
