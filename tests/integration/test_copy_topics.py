@@ -291,7 +291,7 @@ def test_a_position_that_is_gone_is_told_and_what_is_left_is_copied(
 
 
 def test_tables_that_are_missing_are_named_with_their_mend(stack: Stack, conf: Settings) -> None:
-    migrate.down(connect(conf), conf, lambda: None, count=5)
+    migrate.down(connect(conf), conf, lambda: None, count=6)
     ended = sink(stack)
     assert ended.returncode == 3
     assert "has no table alerts, budget_status, budgets, deliveries, planned, windows" in ended.stderr

@@ -333,7 +333,7 @@ def test_a_database_without_tables_is_named_with_its_mend(stack: Stack, log: Pri
 
 
 def test_a_database_of_an_earlier_release_is_named_with_its_mend(stack: Stack, log: PricedLog) -> None:
-    migrate.down(database(log.settings), log.settings, lambda: None)
+    migrate.down(database(log.settings), log.settings, lambda: None, count=2)
     ended = sink(stack)
     assert ended.returncode == 3
     assert "tokens" in ended.stderr and "spendstream migrate up" in ended.stderr

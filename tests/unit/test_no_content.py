@@ -109,7 +109,8 @@ def texts_of_tables() -> dict[str, set[str]]:
             added = [part.split("ADD COLUMN IF NOT EXISTS ", 1)[1].split(" ", 1) for part in text.split(",\n")]
             found[change[1]] |= {name for name, kind in added if not re.match(PLAIN, kind)}
         else:
-            assert re.match(r"CREATE (DATABASE|MATERIALIZED VIEW \S+ \S+ \S+ \S+ TO) ?", text), text
+            others = r"CREATE (DATABASE|MATERIALIZED VIEW \S+ \S+ \S+ \S+ TO) ?|ALTER TABLE \S+\s+MODIFY SETTING "
+            assert re.match(others, text), text
     return found
 
 
