@@ -258,7 +258,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
     ) -> Any:
         """Records as they were parsed, or columns: a `ConsumerRecord` for each takes longer than all the parsing.
 
-        One partition's answer at a time, so that what is held is counted before the next one is unpacked. None of an
+        Of columns one partition's answer at a time, which counts before the next one is unpacked. None of an
         assignment that was not sought: the group may have moved on before Faust has heard of it.
         """
         assignment = _assignment(consumer)
@@ -267,11 +267,13 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             return {}
         if not isinstance(consumer._fetcher._records, _Answers):
             consumer._fetcher._records = _Answers(self.consumer.stages, consumer._fetcher._records)  # type: ignore[attr-defined]
-        answered = next((tp for tp in consumer._fetcher._records if tp in active_partitions), None)
-        if answered is None:
-            max_records = 1  # of the first that comes; the rest of its answer is there the next time
-        else:
-            active_partitions = {answered}
+        stages = self.consumer.stages  # type: ignore[attr-defined]
+        if any(stage.as_columns for stage in stages.values()):
+            answered = next((tp for tp in consumer._fetcher._records if tp in active_partitions), None)
+            if answered is None:
+                max_records = 1  # of the first that comes; the rest of its answer is there the next time
+            else:
+                active_partitions = {answered}
         fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
         return fetched if _assignment(consumer) is assignment else {}
 
