@@ -14,9 +14,10 @@ from faust.web import Request, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams import metrics
+from streams.gathering import Batch
 from streams.kafka_rights import PRICE_GROUP, WINDOWS_GROUP
 from streams.settings import Settings
-from streams.transport import Batch, BatchConsumer, BatchSchema, BatchTransport, Stage
+from streams.transport import BatchConsumer, BatchSchema, BatchTransport, Stage
 
 log = logging.getLogger("spendstream.worker")
 

@@ -26,6 +26,7 @@ from streams.budgets import topic_statuses
 from streams.budgets_feed import BudgetsFeed
 from streams.clock import uptime
 from streams.errors import Halt
+from streams.gathering import Batch, Record
 from streams.kafka import TAKING_OVER, reader, topic_ids, watermarks
 from streams.planned import PlannedFeed, is_planned
 from streams.publishing import OrderedProducer, end_process
@@ -40,7 +41,6 @@ from streams.spend.windows import DAY
 from streams.status_queue import StatusQueue
 from streams.told_alerts import ToldAlerts
 from streams.total_blocks import TotalsStage
-from streams.transport import Batch, Record
 from streams.windows_block import windows_block
 from streams.windows_log import WindowsLog
 from streams.windows_start import Earlier, Reasons, new_book, new_merging

@@ -17,6 +17,7 @@ from schemas.codec import WriterSchemas
 from streams import metrics, topics
 from streams.dead_letters import DeadLetter
 from streams.errors import Halt
+from streams.gathering import Batch
 from streams.kafka import admin, topic_ids
 from streams.price_log import LogIds, take_over
 from streams.publishing import OrderedProducer, end_process
@@ -24,7 +25,7 @@ from streams.rates_feed import RatesFeed
 from streams.settings import Settings
 from streams.spend.decide import Decision, PartitionState, decide
 from streams.spend.records import Records
-from streams.transport import BATCH_BYTES, Batch
+from streams.transport import BATCH_BYTES
 
 log = logging.getLogger("spendstream.price")
 

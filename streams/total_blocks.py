@@ -20,11 +20,11 @@ from faust.types import TP
 from streams import blocks, metrics, topics, totals
 from streams.blocks import Block
 from streams.errors import Halt, Unreachable
+from streams.gathering import Batch, Record
 from streams.kafka import TAKING_OVER, read_range, reader, topic_ids, watermarks
 from streams.publishing import OrderedProducer, end_process
 from streams.settings import Settings
 from streams.spend.totals import deltas, split
-from streams.transport import Batch, Record
 
 log = logging.getLogger("spendstream.windows")
 

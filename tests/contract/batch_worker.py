@@ -19,9 +19,10 @@ from typing import NoReturn
 from faust.types import TP
 
 from streams.app import price_app, run
+from streams.gathering import Batch
 from streams.log import setup_logging
 from streams.settings import settings
-from streams.transport import BATCH_BYTES, Batch
+from streams.transport import BATCH_BYTES
 
 
 def note(**line: object) -> None:

@@ -18,9 +18,9 @@ from streams import topics
 from streams.api import add_api
 from streams.app import price_app, windows_app
 from streams.embedded import answers
+from streams.gathering import Batch
 from streams.settings import Settings
 from streams.supervisor import Stack, on_free_ports
-from streams.transport import Batch
 
 LOOKING = {"/", "/metrics", "/health", "/ready"}
 API = {"/api/budgets", "/api/budgets/{budget_id}", "/api/budget-status", "/api/allow", "/api/openapi.json"}

@@ -7,10 +7,12 @@ import pytest
 from aiokafka.record._crecords.cutil import crc32c_cython
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.wire import varint
+from streams.gathering import GatheredColumns
 from streams.record_batches import Chunk, Fetched, _Columns, joined
 from streams.spend.records import Records
 
@@ -131,3 +133,15 @@ def test_records_are_cut_and_joined_in_order() -> None:
     assert (records.nbytes, records[1:].nbytes, records.beyond(9).nbytes) == (7, 6, 0)
     assert as_rows(Records.joined([records[:1], records[1:3], records[3:]])) == as_rows(records)
     assert Records.joined([records[2:]]).values.type == pa.binary()
+
+
+def test_a_batch_is_cut_by_records_and_by_bytes_and_nothing_is_passed_over() -> None:
+    """Whole batches of Kafka's until the bytes are enough, of the last one no more records than are asked for."""
+    batches = [batch([(5, b"key", bytes(100), [])] * 20, 20 * n) for n in range(5)]
+    gathered = GatheredColumns(batch_bytes=3_000)
+    assert gathered.add(chunks(*batches), 5) == 100
+    assert (gathered.count, gathered.bytes) == (95, 9_500)
+    taken = [gathered.take(count, TP("t", 0), 1) for count in (10, 50, 50)]
+    assert [(int(one.columns.offsets[0]), one.last) for one in taken] == [(5, 14), (15, 59), (60, 99)]
+    assert [len(one.columns) for one in taken] == [10, 45, 40]
+    assert (gathered.count, gathered.bytes) == (0, 0)
